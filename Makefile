@@ -1,0 +1,42 @@
+# make demo   set everything up, train HGN on a simulated log, show how good it is and what it would recommend
+# make test   set everything up and run the tests          make lint   ruff and mypy
+# make bench  the benchmarks (each prints a ratio)         make fuzz   10,000 mangled files and settings
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench fuzz docs clean
+
+demo: $(VENV)/.installed
+	$(BIN)/gaterec run
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -n auto --dist worksteal
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.installed-dev
+	GATEREC_FUZZ=10000 $(BIN)/pytest -n auto tests/test_fuzz.py
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/generate.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""gaterec: sequential recommendation."""

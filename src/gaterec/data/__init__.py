@@ -1,0 +1,1 @@
+"""From a raw log to batches: read, filter, order, split, cut into rows."""

@@ -1,0 +1,1 @@
+"""The models: each file holds one encoder and its settings."""

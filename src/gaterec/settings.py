@@ -1,0 +1,509 @@
+"""Every setting: its name, type, range, default and meaning. The names are RecBole's; what RecBole lacks has a new one.
+
+`resolve` puts together what the files, the dictionary and the command line say, in RecBole's order of precedence:
+command line > dictionary > files (a later file wins over an earlier one) > defaults. An unknown name is refused with its neighbour,
+a value out of range with the range; nothing is ignored in silence. Text is read as a Python literal or as YAML, never run.
+
+The settings of a model stand in its own file, above the model.
+"""
+
+import ast
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gaterec.errors import SettingsError
+from gaterec.recbole_keys import OTHER_MODELS, REFUSED
+
+MAX_CONFIG_BYTES = 1_000_000
+"""A settings file larger than this is taken for a mistake (a log given as a config file, say)."""
+
+
+class Interval(NamedTuple):
+    """A range of numbers, from text like `[5,inf)`: square brackets include the end, round ones leave it out."""
+
+    low: float
+    high: float
+    closed_low: bool
+    closed_high: bool
+
+    def __contains__(self, value: object) -> bool:
+        assert isinstance(value, int | float)
+        above = value >= self.low if self.closed_low else value > self.low
+        below = value <= self.high if self.closed_high else value < self.high
+        return above and below
+
+
+def parse_intervals(text: str) -> list[Interval]:
+    """The intervals in RecBole's notation: `[3,inf)`, or several joined by semicolons, `[1,2];(4,5]`.
+
+    >>> parse_intervals("[5,inf)")
+    [Interval(low=5.0, high=inf, closed_low=True, closed_high=False)]
+
+    Raises ValueError when the text is no interval or its ends are in the wrong order.
+    """
+    intervals = []
+    for part in text.split(";"):
+        found = re.fullmatch(r"\s*([\[(])\s*([^,]+?)\s*,\s*([^,]+?)\s*([\])])\s*", part)
+        if not found:
+            raise ValueError(f"expected an interval such as '[5,inf)', found {part!r}")
+        try:
+            low, high = float(found[2]), float(found[3])
+        except ValueError:
+            raise ValueError(f"expected numbers at both ends of {part!r}") from None
+        if math.isnan(low) or math.isnan(high) or low > high:
+            raise ValueError(f"expected an interval from low to high, found {part!r}")
+        intervals.append(Interval(low, high, found[1] == "[", found[4] == "]"))
+    return intervals
+
+
+def _none_word(value: Any) -> Any:
+    """RecBole's files write None, ~ or nothing for "not set"."""
+    return None if isinstance(value, str) and value.strip() in {"None", "none", "~", ""} else value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | int | float) else value
+
+
+def _tab(value: Any) -> Any:
+    return value.replace("\\t", "\t") if isinstance(value, str) else value
+
+
+def _interval_text(value: str | None) -> str | None:
+    if value is not None:
+        parse_intervals(value)
+    return value
+
+
+Columns = dict[Literal["inter", "user", "item"], list[str] | Literal["*"]]
+IntervalText = Annotated[str | None, BeforeValidator(_none_word), Field(validate_default=False)]
+Metric = Literal[
+    "Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC",
+    "ItemCoverage", "AveragePopularity", "GiniIndex", "ShannonEntropy", "TailPercentage",
+]  # fmt: skip
+METRICS: dict[str, str] = {name.lower(): name for name in get_args(Metric)}
+NO_CUTOFF = {"GAUC"}
+"""Metrics of the whole ranking, which take no @K."""
+
+
+class Section(BaseModel):
+    """A group of settings: unknown names are errors, values don't change after they were checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+
+
+class Environment(Section):
+    model: str = Field("HGN", description="the model; `gaterec models` lists them")
+    dataset: str = Field("demo", description="a known dataset, a folder of data_path, or a file; `gaterec datasets` lists the known")
+    data_path: str = Field("dataset/", description="the folder with NAME/NAME.inter")
+    checkpoint_dir: str = Field("saved", description="the folder in which the run's folder is made")
+    use_gpu: bool = Field(True, description="use CUDA when it is there")
+    gpu_id: str = Field("0", pattern=r"^\s*\d+\s*$", description="which GPU")
+    seed: int = Field(2020, ge=0, lt=2**63, description="start of all randomness")
+    reproducibility: bool = Field(True, description="the same bits again with the same settings; false may use anything faster")
+    state: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="how much is printed: WARNING is quiet")
+    show_progress: bool = Field(True, description="progress bars on a terminal")
+    log_wandb: bool = Field(False, description="log to Weights & Biases (extra wandb)")
+    wandb_project: str = Field("gaterec", description="the Weights & Biases project")
+    log_tensorboard: bool = Field(False, description="log for TensorBoard into the run's folder (extra tensorboard)")
+
+
+class Data(Section):
+    field_separator: Annotated[str, BeforeValidator(_tab)] = Field(
+        "\t", min_length=1, max_length=1, description="between columns of atomic files"
+    )
+    seq_separator: Annotated[str, BeforeValidator(_tab)] = Field(
+        " ", min_length=1, max_length=1, description="inside token_seq and float_seq columns"
+    )
+    USER_ID_FIELD: str = Field("user_id", min_length=1, description="the column of people")
+    ITEM_ID_FIELD: str = Field("item_id", min_length=1, description="the column of items")
+    RATING_FIELD: str = Field("rating", min_length=1, description="the column of ratings (used by val_interval alone)")
+    TIME_FIELD: str = Field(
+        "timestamp",
+        min_length=1,
+        description="the column of times; without one, the order of the file is the order of events",
+    )
+    load_col: Columns | None = Field(None, description="columns to read, by file; null reads all")
+    unload_col: Columns | None = Field(None, description="columns not to read, by file")
+    unused_col: Columns | None = Field(None, description="columns read for filtering alone; no further column is ever trained on")
+    rm_dup_inter: Annotated[Literal["first", "last"] | None, BeforeValidator(_none_word)] = Field(
+        None, description="of equal (user, item) pairs keep the first or the last in time; null keeps all"
+    )
+    val_interval: Annotated[dict[str, str | list[str]] | None, BeforeValidator(_none_word)] = Field(
+        None, description="keep events by value: {'rating': '[4,inf)'}, or {'kind': ['buy']} for text"
+    )
+    filter_inter_by_user_or_item: bool = Field(
+        True, description="with a .user or .item file, drop the events of people or items that it lacks"
+    )
+    user_inter_num_interval: IntervalText = Field(
+        "[0,inf)", description="keep people with so many events; repeated together with the next until both hold"
+    )
+    item_inter_num_interval: IntervalText = Field("[0,inf)", description="keep items with so many events")
+    MAX_ITEM_LIST_LENGTH: int = Field(50, ge=1, le=100_000, description="how many of the latest events a query sees (L)")
+
+    _user_interval = field_validator("user_inter_num_interval", "item_inter_num_interval")(_interval_text)
+
+    @field_validator("val_interval")
+    @classmethod
+    def _value_intervals(cls, value: dict[str, str | list[str]] | None) -> dict[str, str | list[str]] | None:
+        for interval in (value or {}).values():
+            if isinstance(interval, str):
+                parse_intervals(interval)
+        return value
+
+    @model_validator(mode="after")
+    def _one_of_load_and_unload(self) -> "Data":
+        both = set(self.load_col or {}) & set(self.unload_col or {})
+        if both:
+            raise ValueError(
+                f"load_col and unload_col both speak of {', '.join(sorted(both))}: say what to read or what to leave, not both"
+            )
+        return self
+
+
+class NegativeSampling(Section):
+    """How wrong answers are drawn for the losses that need some."""
+
+    distribution: Literal["uniform", "popularity"] = Field("uniform", description="every item alike, or by its count in training")
+    sample_num: int = Field(1, ge=1, le=100_000, description="negatives per target")
+    alpha: float = Field(1.0, ge=0.0, le=10.0, description="popularity: the count to this power")
+    dynamic: bool = Field(False, description="of candidate_num draws take the one that the model scores highest")
+    candidate_num: int = Field(0, ge=0, le=10_000, description="draws per negative when dynamic")
+
+    @model_validator(mode="after")
+    def _dynamic_needs_candidates(self) -> "NegativeSampling":
+        if self.dynamic and self.candidate_num < 1:
+            raise ValueError("dynamic needs candidate_num of at least 1")
+        return self
+
+
+class ClipGradNorm(Section):
+    max_norm: float = Field(gt=0, description="the largest norm of all gradients together")
+    norm_type: float = Field(2.0, gt=0, description="which norm")
+
+
+LOSSES = Literal["CE", "BPR"]
+
+
+class Training(Section):
+    loss_type: LOSSES = Field("CE", description="CE: cross-entropy over the whole catalogue; BPR: each target against drawn negatives")
+    epochs: int = Field(300, ge=0, le=1_000_000, description="passes over the training events, at most")
+    train_batch_size: int = Field(2048, ge=1, le=10_000_000, description="training targets per step")
+    learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"] = Field("adam", description="the optimizer")
+    learning_rate: float = Field(0.001, gt=0, le=1000, description="its step size")
+    weight_decay: float = Field(0.0, ge=0, le=1000, description="L2 penalty in the optimizer (adamw: decoupled)")
+    clip_grad_norm: Annotated[ClipGradNorm | None, BeforeValidator(_none_word)] = Field(
+        None, description="{'max_norm': 5} cuts long gradients; null does not"
+    )
+    train_neg_sample_args: Annotated[NegativeSampling | None, BeforeValidator(_none_word)] = Field(
+        None, description="BPR's negatives; null means one, uniform. CE needs none and says so"
+    )
+    negatives_may_be_own: bool = Field(
+        True,
+        description="whether a person's own training items may be drawn as negatives (RecBole: yes, the paper's authors: no)",
+    )
+    next_items: int = Field(1, ge=1, le=1000, description="how many of the following items each query is trained on (the paper's T)")
+    eval_step: int = Field(1, ge=0, le=1_000_000, description="validate every so many epochs; 0 never")
+    stopping_step: int = Field(10, ge=0, le=1_000_000, description="stop after more than so many validations without progress")
+    shuffle: bool = Field(True, description="a new order of the training rows in every epoch")
+    enable_amp: bool = Field(False, description="compute in bfloat16 where that is safe")
+    loss_decimal_place: int = Field(4, ge=0, le=17, description="decimals of printed losses")
+
+    @field_validator("train_neg_sample_args", mode="before")
+    @classmethod
+    def _no_distribution_means_none(cls, value: Any) -> Any:
+        """RecBole's `{'distribution': 'none', ...}` is its long way to say null."""
+        if isinstance(value, Mapping) and _none_word(value.get("distribution", "uniform")) is None:
+            return None
+        return value
+
+    @property
+    def negatives(self) -> NegativeSampling:
+        """How negatives are drawn when the loss needs some."""
+        return self.train_neg_sample_args or NegativeSampling()  # type: ignore[call-arg]
+
+
+class EvalArgs(Section):
+    """The protocol: which events are held out, and what a query is asked for."""
+
+    split: dict[Literal["LS", "RS", "TS"], Any] = Field(
+        {"LS": "valid_and_test"},
+        description="{'LS': 'valid_and_test' | 'valid_only' | 'test_only'} leaves one event out for each; {'RS': [8,1,1]} by shares; {'TS': [8,1,1]} tests on what comes after one moment for all",
+    )
+    group_by: Annotated[Literal["user"] | None, BeforeValidator(_none_word)] = Field(
+        "user", description="cut each person's history (user), or all events at one moment (none)"
+    )
+    order: Literal["TO", "RO"] = Field("TO", description="order of events: by time (TO), or random (RO)")
+    mode: dict[Literal["valid", "test"], str] = Field(
+        {"valid": "full", "test": "full"},
+        description="rank the whole catalogue (full), or against N drawn items: uni100, pop100",
+    )
+    target: Literal["next", "all"] = Field(
+        "next",
+        description="next: one query before each held-out event; all: one query at the end of the history, every held-out event counts (the HGN paper)",
+    )
+
+    @field_validator("split")
+    @classmethod
+    def _one_split(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if len(value) != 1:
+            raise ValueError("expected exactly one of LS, RS, TS")
+        ((kind, how),) = value.items()
+        if kind == "LS":
+            if how not in ("valid_and_test", "valid_only", "test_only"):
+                raise ValueError(f"LS: expected valid_and_test, valid_only or test_only, found {how!r}")
+            return value
+        numbers = (
+            isinstance(how, list | tuple)
+            and len(how) == 3
+            and all(isinstance(share, int | float) and not isinstance(share, bool) and math.isfinite(share) and share >= 0 for share in how)
+        )
+        if not numbers or how[0] <= 0:
+            raise ValueError(f"{kind}: expected three shares for training, validation and test, such as [0.8, 0.1, 0.1], found {how!r}")
+        return {kind: [float(share) for share in how]}
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _one_mode_for_both(cls, value: Any) -> Any:
+        return {"valid": value, "test": value} if isinstance(value, str) else value
+
+    @field_validator("mode")
+    @classmethod
+    def _known_mode(cls, value: dict[str, str]) -> dict[str, str]:
+        for mode in value.values():
+            if mode == "labeled":
+                raise ValueError("labeled: every event is a choice here, there are no labelled non-choices to rank")
+            if not re.fullmatch(r"full|(uni|pop)[1-9]\d{0,6}", mode):
+                raise ValueError(f"expected full, uniN or popN (say uni100), found {mode!r}")
+        return {"valid": value.get("valid", "full"), "test": value.get("test", "full")}
+
+    @model_validator(mode="after")
+    def _grouping_fits_the_split(self) -> "EvalArgs":
+        if self.group_by is None and "RS" not in self.split:
+            raise ValueError("group_by none goes with split RS: LS and TS cut each person's history")
+        if self.order == "RO" and "TS" in self.split:
+            raise ValueError("order RO has no moments to cut at: split TS needs order TO")
+        return self
+
+
+def split_metric(name: str) -> tuple[str, int | None]:
+    """The metric and its cutoff in a name like NDCG@10 (None for a metric of the whole ranking).
+
+    >>> split_metric("ndcg@10")
+    ('NDCG', 10)
+
+    Raises ValueError when there is no such metric or the cutoff is missing or superfluous.
+    """
+    base, _, cutoff = name.partition("@")
+    known = METRICS.get(base.strip().lower())
+    if known is None:
+        near = difflib.get_close_matches(base.lower(), METRICS, n=1)
+        raise ValueError(
+            f"unknown metric {base!r}{f': did you mean {METRICS[near[0]]}?' if near else ''} Known: {', '.join(METRICS.values())}"
+        )
+    if known in NO_CUTOFF:
+        if cutoff:
+            raise ValueError(f"{known} is a metric of the whole ranking and takes no @{cutoff}")
+        return known, None
+    if not re.fullmatch(r"\s*[1-9]\d{0,8}\s*", cutoff):
+        raise ValueError(f"expected a cutoff, as in {known}@10, found {name!r}")
+    return known, int(cutoff)
+
+
+class Evaluation(Section):
+    eval_args: EvalArgs = Field(EvalArgs(), description="the protocol")  # type: ignore[call-arg]
+    repeatable: bool = Field(True, description="true: items seen before may be recommended again; false: they are left out of the ranking")
+    metrics: Annotated[list[Metric], BeforeValidator(_as_list)] = Field(
+        ["Recall", "MRR", "NDCG", "Hit", "Precision"], min_length=1, description="what is measured"
+    )
+    topk: Annotated[list[Annotated[int, Field(ge=1, le=1_000_000)]], BeforeValidator(_as_list)] = Field(
+        [10], min_length=1, description="at which cutoffs"
+    )
+    valid_metric: str = Field("MRR@10", description="the metric that early stopping follows")
+    valid_metric_bigger: bool = Field(True, description="whether more of it is better")
+    eval_batch_size: int = Field(
+        4096, ge=1, le=10_000_000, description="queries ranked at a time, at most; fewer when the catalogue is large"
+    )
+    metric_decimal_place: int = Field(4, ge=0, le=17, description="decimals of printed metrics (files keep full precision)")
+    tail_ratio: float = Field(
+        0.1,
+        gt=0,
+        description="TailPercentage: this share of the least chosen items is the tail; above 1: items chosen at most so often",
+    )
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [METRICS.get(name.lower(), name) if isinstance(name, str) else name for name in value]
+
+    @field_validator("valid_metric")
+    @classmethod
+    def _known_metric(cls, value: str) -> str:
+        name, cutoff = split_metric(value)
+        return name if cutoff is None else f"{name}@{cutoff}"
+
+
+class Settings(Environment, Data, Training, Evaluation):
+    """All settings that are not a model's own."""
+
+    model_settings: Any = Field(None, exclude=True, description="the model's own settings, a Section of the model's file")
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings, the model's own among them, as plain values that JSON and YAML can hold."""
+        own: Section = self.model_settings
+        return self.model_dump(mode="json") | own.model_dump(mode="json")
+
+
+def parse_value(text: str) -> Any:
+    """A value from the command line: a Python literal, else YAML, else the text itself. Nothing is ever run.
+
+    >>> parse_value("[5,10]"), parse_value("0.01"), parse_value("average"), parse_value("{'LS': 'test_only'}")
+    ([5, 10], 0.01, 'average', {'LS': 'test_only'})
+    """
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        pass
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError):
+        return text
+
+
+def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
+    """Settings from `--name=value` or `--name value` flags.
+
+    Raises SettingsError for anything that is not such a flag.
+    """
+    found: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        flag = rest.pop(0)
+        if not flag.startswith("--") or flag == "--":
+            raise SettingsError(f"command line: expected --name=value, found {flag!r}")
+        name, equals, text = flag[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise SettingsError(f"command line: --{name} has no value; write --{name}=VALUE")
+            text = rest.pop(0)
+        field = Settings.model_fields.get(name)
+        found[name] = text if field is not None and field.annotation is str else parse_value(text)
+    return found
+
+
+def read_config_file(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file.
+
+    Raises SettingsError with file and line when it can't be read or is not a mapping of names to values.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise SettingsError(f"{path}: expected a small YAML file of settings, found {path.stat().st_size:,} bytes")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{path}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x} at position {error.start}"
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SettingsError(f"{path}:{line}: expected YAML: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise SettingsError(f"{path}: expected YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise SettingsError(f"{path}: expected lines `name: value`, found {type(content).__name__}")
+    return content
+
+
+def resolve(
+    model_settings: Callable[[str], type[Section]],
+    model: str | None = None,
+    dataset: str | None = None,
+    config_files: Iterable[str | Path] = (),
+    config_dict: Mapping[str, Any] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The settings of a run, put together and checked.
+
+    Args:
+        model_settings: gives the class of a model's own settings by the model's name.
+        model: the model's name; wins over every other source.
+        dataset: the dataset's name; wins over every other source.
+        config_files: YAML files, a later one wins over an earlier one.
+        config_dict: wins over the files.
+        flags: what the command line says (see parse_flags); wins over the dictionary.
+
+    Raises:
+        SettingsError: names the source, the setting, what was expected and what was found.
+    """
+    sources: list[tuple[str, Mapping[str, Any]]] = [(str(path), read_config_file(path)) for path in config_files]
+    sources += [("config_dict", config_dict or {}), ("command line", flags or {})]
+    sources += [("arguments", {name: value for name, value in (("model", model), ("dataset", dataset)) if value is not None})]
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for source, content in sources:
+        for name, value in content.items():
+            values[name], origin[name] = value, source
+
+    own = model_settings(str(values.get("model", Settings.model_fields["model"].default)))
+    _refuse_unknown(values, origin, own, str(values.get("model", "HGN")))
+    general = {name: value for name, value in values.items() if name in Settings.model_fields}
+    particular = {name: value for name, value in values.items() if name in own.model_fields}
+    try:
+        model_part = own(**particular)
+        return Settings(**general, model_settings=model_part)
+    except ValidationError as error:
+        raise SettingsError(_describe(error, origin)) from None
+    except RecursionError:
+        raise SettingsError("settings: nested too deeply") from None
+
+
+def _refuse_unknown(values: dict[str, Any], origin: dict[str, str], own: type[Section], model: str) -> None:
+    known = [name for name in Settings.model_fields if name != "model_settings"] + list(own.model_fields)
+    for name, value in list(values.items()):
+        if name in known:
+            continue
+        if name in REFUSED:
+            harmless, reason = REFUSED[name]
+            if value not in harmless and _none_word(value) not in harmless:
+                raise SettingsError(f"{origin[name]}: {name}: {reason}; leave it out (found {_short(value)})")
+            del values[name]
+            continue
+        if name in OTHER_MODELS:
+            raise SettingsError(
+                f"{origin[name]}: {name} is a setting of {OTHER_MODELS[name]}, and {model} does not have it. {model} has: {', '.join(own.model_fields)}"
+            )
+        near = difflib.get_close_matches(name, [*known, *REFUSED], n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else "`gaterec settings` lists them all."
+        raise SettingsError(f"{origin[name]}: {name}: there is no such setting; {hint}")
+
+
+def _describe(error: ValidationError, origin: Mapping[str, str]) -> str:
+    """Pydantic's findings, one line each: source: setting: what was expected, what was found."""
+    lines = []
+    for finding in error.errors(include_url=False):
+        where = ".".join(str(part) for part in finding["loc"])
+        source = origin.get(str(finding["loc"][0]) if finding["loc"] else "", "")
+        message = finding["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        message = message if message.startswith(("expected", "unknown")) or finding["type"] == "value_error" else f"expected {message}"
+        found = "" if finding["type"] in {"value_error", "missing"} else f", found {_short(finding['input'])}"
+        lines.append(": ".join(part for part in (source, where, message + found) if part))
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _short(value: Any, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
