@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from gaterec.errors import SettingsError
 from gaterec.recbole_keys import OTHER_MODELS, REFUSED
+from gaterec.section import Section
 
 MAX_CONFIG_BYTES = 1_000_000
 """A settings file larger than this is taken for a mistake (a log given as a config file, say)."""
@@ -91,12 +92,6 @@ Metric = Literal[
 METRICS: dict[str, str] = {name.lower(): name for name in get_args(Metric)}
 NO_CUTOFF = {"GAUC"}
 """Metrics of the whole ranking, which take no @K."""
-
-
-class Section(BaseModel):
-    """A group of settings: unknown names are errors, values don't change after they were checked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class Environment(Section):
@@ -363,6 +358,21 @@ class Settings(Environment, Data, Training, Evaluation):
         return self.model_dump(mode="json") | own.model_dump(mode="json")
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, with which a few lines could grow without bound."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            alias: yaml.Event = self.get_event()  # type: ignore[no-untyped-call]
+            problem = "aliases such as *name are not read; write the value out"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=alias.start_mark)  # type: ignore[arg-type]
+        return super().compose_node(parent, index)
+
+
+def _load_yaml(text: str) -> Any:
+    return yaml.load(text, _PlainLoader)  # noqa: S506 (it is a SafeLoader, and a stricter one)
+
+
 def parse_value(text: str) -> Any:
     """A value from the command line: a Python literal, else YAML, else the text itself. Nothing is ever run.
 
@@ -374,7 +384,7 @@ def parse_value(text: str) -> Any:
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         pass
     try:
-        return yaml.safe_load(text)
+        return _load_yaml(text)
     except (yaml.YAMLError, RecursionError, ValueError, TypeError):
         return text
 
@@ -409,7 +419,7 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise SettingsError(f"{path}: expected a small YAML file of settings, found {path.stat().st_size:,} bytes")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -505,5 +515,8 @@ def _describe(error: ValidationError, origin: Mapping[str, str]) -> str:
 
 
 def _short(value: Any, limit: int = 80) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python prints no integer of more than 4300 digits
+        text = f"a {type(value).__name__} too long to print"
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,0 +1,346 @@
+"""Logs from files and frames: RecBole's atomic files, CSV, TSV, Parquet, pandas and Polars.
+
+The source is never changed, and whatever is wrong with it comes as one line: where, what was expected, what was found, what to do.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import polars as pl
+
+from gaterec.data.columns import as_found, as_ids, as_number_list, as_numbers, as_text_list, as_times
+from gaterec.data.delimited import Delimited, Where, first_line, open_delimited, shortened
+from gaterec.data.log import Log
+from gaterec.errors import DataError
+from gaterec.settings import Data
+
+Kind = Literal["inter", "user", "item"]
+ATOMIC_TYPES = ("token", "token_seq", "float", "float_seq")
+TEXT_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+PARQUET = (".parquet", ".pq")
+MAX_COLUMNS = 10_000
+FORMATS = "a .inter, .csv, .tsv (each may be .gz) or .parquet file"
+
+
+class PandasFrame(Protocol):
+    """What tells a pandas frame from the other sources; pandas itself is optional and never imported here."""
+
+    @property
+    def iloc(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns as they were found, before they become ids, times and numbers.
+
+    Attributes:
+        source: the path, or "DataFrame"; for messages.
+        frame: the columns; all String when they come from text.
+        where: gives the place of a row.
+        types: the atomic type by column; None where the format declares none, or has types of its own.
+    """
+
+    source: str
+    frame: pl.DataFrame
+    where: Where
+    types: Mapping[str, str] | None = None
+
+    def keep(self, mask: pl.Series) -> "Table":
+        """The rows where the mask is true, which still know their old places."""
+        rows = mask.arg_true()
+        return replace(self, frame=self.frame.filter(mask), where=lambda row: self.where(int(rows[row])))
+
+
+def read_log(source: str | Path | pl.DataFrame | pl.LazyFrame | PandasFrame, settings: Data, name: str | None = None) -> Log:
+    """The log in a file or a frame, with the `.user` and `.item` files beside a `.inter` file.
+
+    Args:
+        source: the path of a file (FORMATS says which), or a pandas or Polars frame.
+        settings: names of columns, separators, which columns to read.
+        name: the dataset's name; by default the file's.
+
+    Raises:
+        DataError: the source can't be read, or something in it is not what it should be; says where.
+    """
+    try:
+        if not isinstance(source, str | Path):
+            frame = _as_polars(source)
+            return _log(Table("DataFrame", frame, _row_of("DataFrame")), {}, settings, name or "frame")
+        path = Path(source)
+        _check_file(path)
+        return _log(_read_table(path, settings), _siblings(path), settings, name or _stem(path))
+    except pl.exceptions.PanicException as error:
+        raise DataError(f"{shortened(str(source))}: can't be read: {first_line(error)}") from None
+
+
+def _log(table: Table, siblings: Mapping[Kind, Path], settings: Data, name: str) -> Log:
+    user, item = settings.USER_ID_FIELD, settings.ITEM_ID_FIELD
+    if len({user, item, settings.TIME_FIELD}) < 3:
+        raise DataError(
+            f"USER_ID_FIELD, ITEM_ID_FIELD and TIME_FIELD: expected three different columns, found {user}, {item}, {settings.TIME_FIELD}"
+        )
+    notes: list[str] = []
+    events = _typed(_chosen(table, "inter", settings), (user, item), _time_column(table, settings, notes), settings, notes)
+    features: dict[Kind, pl.DataFrame] = {}
+    for kind, path in siblings.items():
+        if _is_wanted(kind, settings):
+            features[kind] = _features(path, kind, user if kind == "user" else item, settings, notes)
+    return Log(name, table.source, events, features.get("user"), features.get("item"), tuple(notes))
+
+
+def _features(path: Path, kind: Kind, key: str, settings: Data, notes: list[str]) -> pl.DataFrame:
+    """What a `.user` or `.item` file says, one row per id: of several the first."""
+    _check_file(path)
+    frame = _typed(_chosen(_read_table(path, settings), kind, settings), (key,), None, settings, notes)
+    unique = frame.unique(subset=key, keep="first", maintain_order=True)
+    if unique.height < frame.height:
+        notes.append(f"{path}: {key}: {frame.height - unique.height:,} rows repeat an id; the first row of each is kept")
+    return unique
+
+
+# -- columns: which, and of what type ---------------------------------------------------------------------------------------------
+
+
+def _is_wanted(kind: Kind, settings: Data) -> bool:
+    """Whether a `.user` or `.item` file is read: as in RecBole a load_col that doesn't mention it leaves it out."""
+    if settings.load_col is not None and kind not in settings.load_col:
+        return False
+    return (settings.unload_col or {}).get(kind) != "*" and (settings.load_col or {}).get(kind) != []
+
+
+def _chosen(table: Table, kind: Kind, settings: Data) -> Table:
+    """The columns that load_col and unload_col leave, checked for the ones that can't be missing."""
+    found = table.frame.columns
+    keys = {"inter": ("USER_ID_FIELD", "ITEM_ID_FIELD"), "user": ("USER_ID_FIELD",), "item": ("ITEM_ID_FIELD",)}[kind]
+    for setting in keys:
+        _require(table, getattr(settings, setting), f"set {setting} to the name of its column")
+    load = None if settings.load_col is None else settings.load_col.get(kind, [])
+    unload = (settings.unload_col or {}).get(kind, [])
+    for setting, names in (("load_col", load), ("unload_col", unload)):
+        for column in names if isinstance(names, list) else ():
+            _require(table, column, f"mend {setting}.{kind}")
+    kept = [column for column in found if (load is None or load == "*" or column in load) and unload != "*" and column not in unload]
+    for setting in keys:
+        if getattr(settings, setting) not in kept:
+            which = "load_col" if load is not None else "unload_col"
+            raise DataError(
+                f"{which}.{kind}: expected it to leave {getattr(settings, setting)} ({setting}), which can't be missing, "
+                f"found that it leaves {_listed(kept) or 'nothing'}"
+            )
+    return replace(table, frame=table.frame.select(kept))
+
+
+def _time_column(table: Table, settings: Data, notes: list[str]) -> str | None:
+    """The name of the time column; None when there is none, and then a note says so unless it was left out on purpose."""
+    time = settings.TIME_FIELD
+    if time not in table.frame.columns:
+        if time != Data.model_fields["TIME_FIELD"].default:
+            _require(table, time, "set TIME_FIELD to the name of its column")
+        notes.append(
+            f"{table.source}: no column {time}, so the order of the file is the order of events; "
+            f"if one of {_listed(table.frame.columns)} is the time, set TIME_FIELD to it"
+        )
+        return None
+    return time
+
+
+def _typed(table: Table, keys: tuple[str, ...], time: str | None, settings: Data, notes: list[str]) -> pl.DataFrame:
+    """Every column in its type; rows without an id are dropped, with a note, as RecBole does."""
+    ids = {key: as_ids(_single(table, key), table.where, trim=table.types is None) for key in keys}
+    table = _drop_without_ids(replace(table, frame=table.frame.with_columns(**ids)), keys, notes)
+    columns: list[pl.Series] = []
+    for column in table.frame:
+        if column.name in keys:
+            columns.append(column)
+        elif column.name == time:
+            times, odd = as_times(_single(table, column.name), table.where)
+            columns.append(times)
+            notes += [f"{table.source}: {line}" for line in odd]
+        else:
+            columns += _further(table, column, settings, notes)
+    return pl.DataFrame(columns)
+
+
+def _further(table: Table, column: pl.Series, settings: Data, notes: list[str]) -> list[pl.Series]:
+    """A column that is neither id nor time: by its atomic type, or as it was found."""
+    match (table.types or {}).get(column.name):
+        case "token":
+            return [column]
+        case "token_seq":
+            return [as_text_list(column, settings.seq_separator)]
+        case "float":
+            return [as_numbers(column, table.where)]
+        case "float_seq":
+            return [as_number_list(column, table.where, settings.seq_separator)]
+    found = as_found(column)
+    if found is None:
+        notes.append(f"{table.source}: {column.name}: a column of type {shortened(str(column.dtype))} is of no use here and was left out")
+        return []
+    return [found]
+
+
+def _single(table: Table, name: str) -> pl.Series:
+    """A column that must hold one value per row."""
+    declared = (table.types or {}).get(name, "")
+    if declared.endswith("_seq"):
+        raise DataError(f"{table.source}:1: {name}: expected type token or float (one value per row), found {declared}")
+    return table.frame[name]
+
+
+def _drop_without_ids(table: Table, keys: tuple[str, ...], notes: list[str]) -> Table:
+    missing = table.frame.select(pl.any_horizontal(pl.col(key).is_null() for key in keys)).to_series()
+    if not missing.any():
+        return table
+    if missing.all():
+        raise DataError(f"{table.where(0)}: expected rows with {' and '.join(keys)}, found none; check the columns and separators")
+    blank = table.frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    lost = (missing & ~blank).arg_true()  # a blank line is no row: nothing is lost with it
+    if len(lost):
+        first = table.where(int(lost[0]))
+        notes.append(f"{first}: {len(lost):,} rows lack {' or '.join(keys)} and were dropped (this is the first)")
+    return table.keep(~missing)
+
+
+def _require(table: Table, name: str, remedy: str) -> None:
+    found = table.frame.columns
+    if name in found:
+        return
+    near = difflib.get_close_matches(name[:200], found, n=1)
+    hint = f" (did you mean {shortened(near[0])}?)" if near else ""
+    if len(found) == 1 and table.frame.dtypes == [pl.String]:
+        hint = " (is the separator right?)"
+    place = table.source if table.source == "DataFrame" else f"{table.source}:1"
+    raise DataError(f"{place}: {shortened(name)}: expected a column of this name, found {_listed(found)}{hint}; {remedy}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return shortened(", ".join(names), 200)
+
+
+# -- formats ----------------------------------------------------------------------------------------------------------------------
+
+
+def _read_table(path: Path, settings: Data) -> Table:
+    """A file of any known format; at least one row."""
+    suffix = _format(path)
+    if suffix in PARQUET:
+        table = _read_parquet(path)
+    elif suffix in TEXT_SEPARATORS:
+        file = open_delimited(path, TEXT_SEPARATORS[suffix], quoted=True)
+        table = _text_table(file, file.header())
+    elif suffix in (".inter", ".user", ".item"):
+        table = _read_atomic(path, settings.field_separator)
+    else:
+        raise DataError(f"{path}: expected {FORMATS}, found {suffix or 'a name without an ending'}")
+    if table.frame.height == 0:
+        raise DataError(f"{path}: expected rows after the header, found none")
+    return table
+
+
+def _read_atomic(path: Path, separator: str) -> Table:
+    if len(separator.encode("utf-8", "replace")) != 1 or separator in "\r\n\0":
+        raise DataError(f"field_separator: expected one plain character, such as a tab or a comma, found {separator!r}")
+    file = open_delimited(path, separator, quoted=False)
+    types: dict[str, str] = {}
+    names: list[str] = []
+    for field in file.header():
+        name, colon, kind = field.rpartition(":")
+        if not colon or kind not in ATOMIC_TYPES:
+            raise DataError(
+                f"{path}:1: {shortened(field)}: expected name:type with one of the types {', '.join(ATOMIC_TYPES)}, "
+                f"found {shortened(kind) if colon else 'no type'}; mend the header, or check field_separator"
+            )
+        names.append(name)
+        types[name] = kind
+    return replace(_text_table(file, names), types=types)
+
+
+def _text_table(file: Delimited, names: list[str]) -> Table:
+    if len(names) > MAX_COLUMNS:
+        raise DataError(f"{file.path}:1: expected at most {MAX_COLUMNS:,} columns, found {len(names):,}; is the separator right?")
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise DataError(f"{file.path}:1: {shortened(name)!r}: expected every column once, found it {times} times; rename one")
+    return Table(str(file.path), file.columns(names), file.where)
+
+
+def _read_parquet(path: Path) -> Table:
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: expected Parquet, found an empty file")
+        frame = pl.read_parquet(path.absolute(), glob=False, hive_partitioning=False)
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError) as error:
+        raise DataError(f"{path}: can't be read as Parquet: {first_line(error)}; write the file again") from None
+    return Table(str(path), frame, _row_of(str(path)))
+
+
+def _as_polars(source: object) -> pl.DataFrame:
+    """A frame as an eager Polars frame; at least one row."""
+    is_pandas = type(source).__module__.partition(".")[0] == "pandas"
+    if not is_pandas and not isinstance(source, pl.DataFrame | pl.LazyFrame):
+        raise DataError(f"expected a path, or a pandas or Polars frame, found {type(source).__name__}")
+    try:
+        frame = source.lazy().collect() if isinstance(source, pl.DataFrame | pl.LazyFrame) else pl.from_pandas(source)
+    except ImportError:
+        raise DataError("DataFrame: pandas frames are read through Arrow: pip install pyarrow") from None
+    except (Exception, pl.exceptions.PanicException) as error:  # a query can fail in any way, and so can Arrow
+        raise DataError(f"DataFrame: can't be read: {first_line(error)}; make every column hold values of one type") from None
+    if not isinstance(frame, pl.DataFrame):
+        raise DataError(f"DataFrame: expected a frame, found {type(source).__name__}")
+    if frame.height == 0:
+        raise DataError("DataFrame: expected rows, found none")
+    return frame
+
+
+def _row_of(source: str) -> Where:
+    """Places in a source without lines: rows, counted from 1."""
+    return lambda row: f"{source}:row {row + 1}"
+
+
+# -- paths ------------------------------------------------------------------------------------------------------------------------
+
+
+def _format(path: Path) -> str:
+    """The ending that tells the format, without .gz."""
+    return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+
+
+def _stem(path: Path) -> str:
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+
+
+def _siblings(path: Path) -> dict[Kind, Path]:
+    """The `.user` and `.item` files beside a `.inter` file."""
+    if _format(path) != ".inter":
+        return {}
+    found: dict[Kind, Path] = {}
+    kinds: tuple[Kind, ...] = ("user", "item")
+    for kind in kinds:
+        for ending in (f".{kind}", f".{kind}.gz"):
+            sibling = path.with_name(_stem(path) + ending)
+            if kind not in found and sibling.exists():
+                found[kind] = sibling
+    return found
+
+
+def _check_file(path: Path) -> None:
+    """Refuses what is no regular, readable file (reading a pipe could wait forever)."""
+    try:
+        if path.is_dir():
+            inside = sorted(file.name for file in path.iterdir() if _format(file) in (".inter", *TEXT_SEPARATORS, *PARQUET))
+            hint = f"; name the file in it: {path / inside[0]}" if inside else ""
+            raise DataError(f"{path}: expected {FORMATS}, found a folder{hint}")
+        if not path.exists():
+            near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*")], n=1)
+            raise DataError(f"{shortened(str(path), 300)}: there is no such file{f'; did you mean {near[0]}?' if near else ''}")
+        if not path.is_file():
+            raise DataError(f"{path}: expected {FORMATS}, found something that is not a regular file")
+        with path.open("rb"):
+            pass
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+        raise DataError(f"{shortened(str(path), 300)!r}: can't be read: {reason}") from None

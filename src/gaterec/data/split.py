@@ -1,0 +1,171 @@
+"""Which events are for training, validation and test: two cut points in each person's history.
+
+    ann's history      rye tea jam ham      {'LS': 'valid_and_test'}: train rye tea | validate jam | test ham
+
+Every way of splitting comes down to this, for events are put in order first (by time, or at random).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from gaterec.data.interactions import Interactions
+from gaterec.errors import DataError
+from gaterec.settings import EvalArgs
+
+Part = Literal["valid", "test"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Person p's training events are `item[offsets[p]:train_end[p]]`, validation `item[train_end[p]:valid_end[p]]`, test the rest.
+
+    Attributes:
+        train_end: (U,) int64 positions in the flat array of events.
+        valid_end: (U,) int64 positions in the flat array of events.
+    """
+
+    train_end: np.ndarray
+    valid_end: np.ndarray
+
+    def held_out(self, interactions: Interactions, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        """(U,), (U,): where each person's held-out events of this part begin and end."""
+        if part == "valid":
+            return self.train_end, self.valid_end
+        return self.valid_end, interactions.offsets[1:]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What an evaluation asks: C queries, and the items that would be right answers.
+
+    Attributes:
+        user: (C,) int64, who is asked for, non-decreasing.
+        position: (C,) int64, the query sees the person's events before this position of the flat array, at least one.
+        relevant: (R,) int64, the right items, those of one query side by side, each once.
+        case: (R,) int64, the query that each right item belongs to.
+        skipped: how many held-out events can't be asked for, because nothing stands before them in the person's history.
+    """
+
+    user: np.ndarray
+    position: np.ndarray
+    relevant: np.ndarray
+    case: np.ndarray
+    skipped: int
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+def split_interactions(interactions: Interactions, protocol: EvalArgs) -> Split:
+    """The cut points that eval_args asks for.
+
+    Raises:
+        DataError: when nothing is left for training, or nothing is held out although a share for it was asked for.
+    """
+    ((kind, how),) = protocol.split.items()
+    lengths = interactions.lengths
+    if kind == "LS":
+        train, valid = _leave_out(lengths, how)
+    elif kind == "TS":
+        train, valid = _by_moment(interactions, how)
+    elif protocol.group_by == "user":
+        train, valid = _by_share(lengths, how)
+    else:
+        train, valid = _by_share_of_all(interactions, how)
+    split = Split(interactions.offsets[:-1] + train, interactions.offsets[:-1] + train + valid)
+    if train.max(initial=0) < 2:
+        raise DataError(f"{interactions.name}: nobody has two training events under eval_args.split {protocol.split}")
+    return split
+
+
+def _leave_out(lengths: np.ndarray, which: str) -> tuple[np.ndarray, np.ndarray]:
+    """The last event for test, the one before for validation, as long as two events stay for training (RecBole's rule).
+
+    >>> _leave_out(np.array([1, 2, 3, 4]), "valid_and_test")  # a history of three has a test event, one of four has both
+    (array([1, 2, 2, 2]), array([0, 0, 0, 1]))
+    """
+    spare = np.maximum(lengths - 2, 0)
+    held = np.minimum(spare, 2 if which == "valid_and_test" else 1)
+    valid = {"valid_and_test": (held == 2).astype(np.int64), "valid_only": held, "test_only": np.zeros_like(held)}[which]
+    return lengths - held, valid
+
+
+def _by_share(lengths: np.ndarray, shares: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of each history, rounded down but never to nothing while training keeps an event (RecBole's rule).
+
+    >>> _by_share(np.array([1, 2, 3, 10]), [0.8, 0.1, 0.1])
+    (array([1, 1, 1, 8]), array([0, 0, 1, 1]))
+    """
+    total = sum(shares)
+    wanted = [share / total * lengths for share in shares]
+    valid, test = (np.floor(part + 1e-9).astype(np.int64) for part in wanted[1:])
+    train = lengths - valid - test
+    for held, part in ((test, wanted[2]), (valid, wanted[1])):
+        lift = (train > 1) & (part > 0) & (held == 0)
+        held += lift
+        train -= lift
+    return train, valid
+
+
+def _by_share_of_all(interactions: Interactions, shares: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of all events in their common order: everything before one moment is for training, and so on."""
+    train, valid = _by_share(np.array([len(interactions.item)]), shares)
+    order = np.argsort(interactions.time, kind="stable")
+    users = interactions.user[order]
+    people = len(interactions.users)
+    return (
+        np.bincount(users[: train[0]], minlength=people),
+        np.bincount(users[train[0] : train[0] + valid[0]], minlength=people),
+    )
+
+
+def _by_moment(interactions: Interactions, shares: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """RecBole's TS: test is what comes after one moment for all (the last share of all times); before it, each history by share."""
+    total = sum(shares)
+    first, _, last = (share / total for share in shares)
+    moment = np.percentile(interactions.time, 100 * (1 - last))
+    before = np.bincount(interactions.user[interactions.time <= moment], minlength=len(interactions.users))
+    train = np.floor(before * (first / (1 - last)) + 1e-9).astype(np.int64)
+    return train, before - train
+
+
+def make_cases(interactions: Interactions, split: Split, part: Part, target: Literal["next", "all"]) -> Cases:
+    """The queries of an evaluation.
+
+    next: one query before each held-out event, which is its one right answer (RecBole's protocol).
+    all: one query per person at the end of the history before the held-out part, all of which is right (the HGN paper's protocol).
+    """
+    begin, end = split.held_out(interactions, part)
+    counts = end - begin
+    user = np.repeat(np.arange(len(counts)), counts)
+    position = _ranges(begin, counts)
+    relevant = interactions.item[position].astype(np.int64)
+    if target == "all":
+        # A right item counts once however often it comes.
+        pairs = np.unique(user * len(interactions.items) + relevant)
+        user, relevant = np.divmod(pairs, len(interactions.items))
+        position = begin[user]
+    asked = position > interactions.offsets[user]
+    user, position, relevant = user[asked], position[asked], relevant[asked]
+    first = np.ones(len(user), dtype=bool)
+    first[1:] = (user[1:] != user[:-1]) | (position[1:] != position[:-1])
+    return Cases(
+        user[first],
+        position[first],
+        relevant,
+        np.cumsum(first) - 1,
+        int(counts.sum() - len(relevant)) if target == "next" else int((~asked).sum()),
+    )
+
+
+def _ranges(begin: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """All of begin[i], begin[i] + 1, ... (counts[i] of them), for each i in turn.
+
+    >>> _ranges(np.array([10, 20]), np.array([2, 3]))
+    array([10, 11, 20, 21, 22])
+    """
+    ends = np.cumsum(counts)
+    ranges: np.ndarray = np.arange(ends[-1] if len(ends) else 0) + np.repeat(begin - (ends - counts), counts)
+    return ranges

@@ -1,0 +1,73 @@
+"""The contract that every model fulfils: histories in, queries out.
+
+    score(t, j) = queries[t] . weight[j] + bias[j]
+
+A model knows nothing of datasets, settings files, losses, training or serving, so a loss, a metric, an index or an explanation that was
+written once works with every model. Item 0 is padding; user 0 is someone we don't know.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from gaterec.section import Section
+
+
+class SequenceEncoder(nn.Module, ABC):
+    """A model.
+
+    Args (of every subclass):
+        users: U, how many people there are, user 0 included.
+        items: V, how many items there are, padding included.
+        window: L, how many of the latest events a query sees.
+        settings: the model's own settings.
+    """
+
+    Settings: ClassVar[type[Section]]
+
+    @abstractmethod
+    def encode(self, users: Tensor, items: Tensor) -> Tensor:
+        """What each person wants after each event.
+
+        Args:
+            users: (B,) whose histories these are.
+            items: (B, T) events in order; 0 is padding and changes no query.
+
+        Returns:
+            (B, T, D) queries. Query t sees items[:, : t + 1] and nothing later. What stands at padding is undefined but finite.
+        """
+
+    @abstractmethod
+    def item_table(self) -> tuple[Tensor, Tensor | None]:
+        """The items to compare queries with: weight (V, D) and bias (V,), or None for no bias."""
+
+    def penalty(self, users: Tensor, items: Tensor, targets: Tensor) -> Tensor | None:
+        """What the model adds to the loss of a batch to keep its weights small; None for nothing.
+
+        Args:
+            users: (B,) people in the batch.
+            items: (B, T) their events.
+            targets: (N, K) the items to be predicted.
+        """
+        return None
+
+    def fit_counts(self, counts: Tensor) -> None:
+        """Take what can be counted instead of learned.
+
+        Args:
+            counts: (V,) how often each item was chosen in training.
+        """
+
+    def scores(self, queries: Tensor) -> Tensor:
+        """(..., D) queries -> (..., V) scores of all items; padding scores -inf."""
+        return queries @ self.item_table()[0].T + masked_bias(*self.item_table())
+
+
+def masked_bias(weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(V,) the items' bias with -inf for padding, so that one addition adds the one and rules out the other."""
+    start = weight.new_zeros(len(weight)) if bias is None else bias
+    mask = torch.zeros(len(weight), dtype=torch.bool, device=weight.device)
+    mask[0] = True
+    return start.masked_fill(mask, -torch.inf)

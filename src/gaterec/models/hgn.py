@@ -1,0 +1,100 @@
+"""HGN: Hierarchical Gating Networks for Sequential Recommendation (Ma, Kang and Liu, KDD 2019).
+
+For person u and one of their last L events i, p events before the query:
+
+    S(u,i)     = E_i * sigmoid(W1 E_i + W2 u + b)              feature gate: which features of the item matter to the person
+    a(u,i,p)   = sigmoid(w3 . S(u,i) + (W4 u)_p)               instance gate: which events matter to the person
+    query(t)   = u + sum_p a S / sum_p a + sum_p E             lasting taste + short-term interest + item-item product
+    score(t,j) = query(t) . Q_j + bias_j
+
+S depends on the person and the item alone, so it is computed once per event and not once for each of the L windows that see the event;
+the windows are then formed by gaterec.kernels.windows. `pooling_type: max` takes the element-wise maximum of a S over the window.
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gaterec.kernels.windows import gated_average, gated_maximum, sliding_sum
+from gaterec.models.encoder import SequenceEncoder
+from gaterec.section import Section
+
+Weight = Annotated[float, Field(ge=0.0)]
+
+
+class HGNSettings(Section):
+    embedding_size: int = Field(64, ge=1, le=65536, description="D, the length of all vectors")
+    pooling_type: Literal["average", "max"] = Field("average", description="how the gated events of a window become one vector")
+    reg_weight: tuple[Weight, Weight] = Field(
+        (0.0, 0.0), description="weight of the L2 norms of the gates' weights, and of the embeddings in the batch"
+    )
+    item_bias: bool = Field(True, description="a score of each item's own")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share of the events' and people's features hidden in training")
+    feature_gate: bool = Field(True, description="use the feature gate")
+    instance_gate: bool = Field(True, description="use the instance gate")
+    item_item: bool = Field(True, description="use the item-item product")
+    user_term: bool = Field(True, description="use the person's vector in the score")
+
+
+class HGN(SequenceEncoder):
+    """See the equations above; every switch of the settings takes one term away (the paper's ablation)."""
+
+    Settings = HGNSettings
+
+    def __init__(self, users: int, items: int, window: int, settings: HGNSettings) -> None:
+        super().__init__()
+        size = settings.embedding_size
+        self.settings, self.window = settings, window
+        self.user = nn.Embedding(users, size, padding_idx=0)  # u
+        self.item = nn.Embedding(items, size, padding_idx=0)  # E
+        self.output = nn.Embedding(items, size, padding_idx=0)  # Q
+        self.bias = nn.Parameter(torch.zeros(items)) if settings.item_bias else None
+        self.feature_item = nn.Linear(size, size)  # W1, b
+        self.feature_user = nn.Linear(size, size, bias=False)  # W2
+        self.instance_item = nn.Linear(size, 1, bias=False)  # w3
+        self.instance_user = nn.Linear(size, window, bias=False)  # W4
+        self.dropout = nn.Dropout(settings.dropout)
+        for table in (self.user, self.item, self.output):
+            nn.init.normal_(table.weight, std=1 / size)
+            with torch.no_grad():
+                table.weight[0] = 0.0
+        for linear in (self.feature_item, self.feature_user, self.instance_item, self.instance_user):
+            nn.init.xavier_uniform_(linear.weight)
+        nn.init.zeros_(self.feature_item.bias)
+
+    def encode(self, users: Tensor, items: Tensor) -> Tensor:
+        person = self.dropout(self.user(users))  # (B, D)
+        event = self.dropout(self.item(items))  # (B, T, D)
+        query = self._pool(person, event, items == 0)
+        if self.settings.item_item:
+            query = query + sliding_sum(event, self.window)
+        if self.settings.user_term:
+            query = query + person[:, None]
+        return query
+
+    def _pool(self, person: Tensor, event: Tensor, padding: Tensor) -> Tensor:
+        """(B, D), (B, T, D), (B, T) -> (B, T, D): each window's gated events as one vector."""
+        gated = event
+        if self.settings.feature_gate:
+            gated = event * torch.sigmoid(self.feature_item(event) + self.feature_user(person)[:, None])
+        if self.settings.instance_gate:
+            item_gate, position_gate = self.instance_item(gated).squeeze(-1), self.instance_user(person)
+        else:  # all events alike: gates so wide open that they are one
+            item_gate, position_gate = gated.new_full(padding.shape, 1e4), gated.new_zeros(len(person), self.window)
+        item_gate = item_gate.masked_fill(padding, -torch.inf)
+        pool = gated_average if self.settings.pooling_type == "average" else gated_maximum
+        return pool(gated, item_gate, position_gate)
+
+    def item_table(self) -> tuple[Tensor, Tensor | None]:
+        return self.output.weight, self.bias
+
+    def penalty(self, users: Tensor, items: Tensor, targets: Tensor) -> Tensor | None:
+        gates, embeddings = self.settings.reg_weight
+        if not gates and not embeddings:
+            return None
+        linears = (self.feature_item, self.feature_user, self.instance_item, self.instance_user)
+        of_gates = torch.stack([linear.weight.norm() for linear in linears]).sum()
+        looked_up = (self.user(users), self.item(items), self.output(targets))
+        return gates * of_gates + embeddings * torch.stack([vectors.norm() for vectors in looked_up]).sum()

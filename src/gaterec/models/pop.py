@@ -1,0 +1,34 @@
+"""Pop: what most people chose, the same for everyone. Nothing is learned; every other model must beat it."""
+
+import torch
+from torch import Tensor
+
+from gaterec.models.encoder import SequenceEncoder
+from gaterec.section import Section
+
+
+class PopSettings(Section):
+    """Pop has no settings."""
+
+
+class Pop(SequenceEncoder):
+    """The encoder whose bias is the counts."""
+
+    Settings = PopSettings
+
+    counts: Tensor
+    weight: Tensor
+
+    def __init__(self, users: int, items: int, window: int, settings: PopSettings) -> None:
+        super().__init__()
+        self.register_buffer("counts", torch.zeros(items))
+        self.register_buffer("weight", torch.zeros(items, 1))
+
+    def fit_counts(self, counts: Tensor) -> None:
+        self.counts.copy_(counts)
+
+    def encode(self, users: Tensor, items: Tensor) -> Tensor:
+        return torch.zeros(*items.shape, 1, device=items.device)
+
+    def item_table(self) -> tuple[Tensor, Tensor | None]:
+        return self.weight, self.counts

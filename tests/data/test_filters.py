@@ -1,0 +1,168 @@
+"""RecBole's filters: the examples of the docstrings, and what the filters say when nothing remains."""
+
+import polars as pl
+import pytest
+
+from gaterec.data.filters import FilterStep, apply_filters, drop_repeats, keep_active, keep_known, keep_values
+from gaterec.data.log import Log
+from gaterec.errors import DataError
+from gaterec.settings import Data, parse_intervals
+
+SETTINGS = Data(USER_ID_FIELD="user", ITEM_ID_FIELD="item", TIME_FIELD="time")  # type: ignore[call-arg]
+
+
+def log(users: str, items: str, **columns: object) -> Log:
+    """A log from ids separated by blanks."""
+    return Log("test", "test.inter", pl.DataFrame({"user": users.split(), "item": items.split(), **columns}))
+
+
+def rows(found: Log) -> list[tuple[object, ...]]:
+    return found.events.rows()
+
+
+def settings(**changes: object) -> Data:
+    return Data.model_validate(SETTINGS.model_dump() | changes)
+
+
+def test_drop_repeats_shows_its_example() -> None:
+    before = log("u1 u1 u1 u2 u2", "a b a a a", time=[30, 20, 10, 40, 50])
+    assert rows(drop_repeats(before, "user", "item", "time", "first")) == [("u1", "b", 20), ("u1", "a", 10), ("u2", "a", 40)]
+
+
+def test_drop_repeats_keeps_the_last() -> None:
+    before = log("u1 u1 u1 u2 u2", "a b a a a", time=[30, 20, 10, 40, 50])
+    assert rows(drop_repeats(before, "user", "item", "time", "last")) == [("u1", "a", 30), ("u1", "b", 20), ("u2", "a", 50)]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("first", 1.0), ("last", 3.0)])
+def test_drop_repeats_takes_the_order_of_the_file_for_equal_times(keep: str, kept: float) -> None:
+    before = log("u u u", "a a a", time=[7, 7, 7], rating=[1.0, 2.0, 3.0])
+    after, _ = apply_filters(before, settings(rm_dup_inter=keep))
+    assert after.events["rating"].to_list() == [kept]
+
+
+def test_drop_repeats_takes_the_order_of_the_file_without_times() -> None:
+    before = log("u u", "a a", rating=[1.0, 2.0])
+    assert rows(drop_repeats(before, "user", "item", "time", "last")) == [("u", "a", 2.0)]
+
+
+def test_drop_repeats_allows_columns_of_any_name() -> None:
+    before = Log("x", "x", pl.DataFrame({"row": ["u", "u"], "user": ["a", "a"], "item": [2, 1]}))
+    assert rows(drop_repeats(before, "row", "user", "item", "first")) == [("u", "a", 1)]
+
+
+def test_keep_values_shows_its_example() -> None:
+    before = log("u1 u1 u2 u2 u3", "a b a c b", rating=[5.0, 3.0, 4.0, None, 1.0])
+    assert rows(keep_values(before, "rating", "[4,inf)")) == [("u1", "a", 5.0), ("u2", "a", 4.0)]
+
+
+def test_several_intervals_mean_any_of_them() -> None:
+    before = log("u u u u", "a b c d", rating=[1.0, 2.0, 3.0, float("nan")])
+    assert keep_values(before, "rating", "[1,1];(2,inf)").events["item"].to_list() == ["a", "c"]
+
+
+def test_text_is_kept_by_value() -> None:
+    before = log("u u u", "a b c", kind=["buy", "view", None])
+    assert keep_values(before, "kind", ["buy"]).events["item"].to_list() == ["a"]
+
+
+def test_numbers_are_kept_by_value_too() -> None:
+    before = log("u u u", "a b c", rating=[1.0, 2.0, 3.0])
+    assert keep_values(before, "rating", ["1", "3"]).events["item"].to_list() == ["a", "c"]
+
+
+def test_text_that_holds_numbers_takes_an_interval() -> None:
+    before = log("u u", "a b", age=["17", "18"])
+    assert keep_values(before, "age", "[18,inf)").events["item"].to_list() == ["b"]
+
+
+def test_of_a_list_column_one_value_is_enough() -> None:
+    items = pl.DataFrame({"item": ["a", "b", "c"], "genre": [["Comedy", "Drama"], ["Drama"], None]})
+    before = Log("x", "x", log("u u u", "a b c").events, items=items)
+    after, _ = apply_filters(before, settings(val_interval={"genre": ["Comedy"]}))
+    assert after.items is not None
+    assert after.items["item"].to_list() == ["a"]
+    assert after.events["item"].to_list() == ["a"]
+
+
+def test_values_of_people_drop_their_events() -> None:
+    users = pl.DataFrame({"user": ["u1", "u2"], "age": [20.0, 40.0]})
+    before = Log("x", "x", log("u1 u2 u1", "a b c").events, users=users)
+    after, steps = apply_filters(before, settings(val_interval={"age": "[30,inf)"}))
+    assert rows(after) == [("u2", "b")]
+    assert [step.name for step in steps] == ["as read", "val_interval age", "filter_inter_by_user_or_item"]
+
+
+def test_features_don_t_drop_events_when_that_is_switched_off() -> None:
+    users = pl.DataFrame({"user": ["u1"]})
+    before = Log("x", "x", log("u1 u2", "a b").events, users=users)
+    after, _ = apply_filters(before, settings(filter_inter_by_user_or_item=False))
+    assert after.events.height == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"ratng": "[1,2]"}, "'ratng': expected a column of test.inter, found item, kind, rating, user; did you mean rating"),
+        ({"kind": "[1,2]"}, "kind: expected a list of values"),
+        ({"rating": ["much"]}, r"rating: expected an interval such as '\[4,inf\)'"),
+    ],
+)
+def test_values_that_don_t_fit_the_column(wanted: dict[str, object], message: str) -> None:
+    before = log("u u", "a b", rating=[1.0, 2.0], kind=["buy", "view"])
+    with pytest.raises(DataError, match=message):
+        apply_filters(before, settings(val_interval=wanted))
+
+
+def test_keep_known_shows_its_example() -> None:
+    before = Log("x", "x", log("u1 u3 u2 u1 u4", "a a b b c").events, users=pl.DataFrame({"user": ["u1", "u2"]}))
+    assert rows(keep_known(before, "user", "item")) == [("u1", "a"), ("u2", "b"), ("u1", "b")]
+
+
+def test_keep_known_looks_at_items_too() -> None:
+    before = Log("x", "x", log("u1 u2", "a b").events, items=pl.DataFrame({"item": ["b"]}))
+    assert rows(keep_known(before, "user", "item")) == [("u2", "b")]
+
+
+def test_keep_active_shows_its_example() -> None:
+    two = parse_intervals("[2,inf)")
+    before = log("u1 u1 u2 u2 u3", "a b a b c")
+    assert rows(keep_active(before, "user", "item", two, two)) == [("u1", "a"), ("u1", "b"), ("u2", "a"), ("u2", "b")]
+
+
+def test_keep_active_repeats_until_both_hold() -> None:
+    before = log("u1 u1 u2 u2 u3 u3", "a b a b b c")  # c goes, then u3 has one event left and goes too
+    after, _ = apply_filters(before, settings(user_inter_num_interval="[2,inf)", item_inter_num_interval="[2,inf)"))
+    assert set(after.events["user"]) == {"u1", "u2"}
+
+
+def test_keep_active_judges_both_on_the_same_counts() -> None:
+    """u1 has too many events and a has too many people: judged one after the other, one of them would stay."""
+    before = log("u1 u1 u1 u2 u3 u4", "a b c a a d")
+    at_most_two = parse_intervals("[1,2]")
+    assert rows(keep_active(before, "user", "item", at_most_two, at_most_two)) == [("u4", "d")]
+
+
+def test_keep_active_drops_the_features_of_those_who_go() -> None:
+    users = pl.DataFrame({"user": ["u1", "u2", "never"]})
+    before = Log("x", "x", log("u1 u1 u2", "a b a").events, users=users)
+    after, _ = apply_filters(before, settings(user_inter_num_interval="[2,inf)"))
+    assert after.users is not None
+    assert after.users["user"].to_list() == ["u1"]
+
+
+def test_intervals_that_allow_every_count_are_no_filter() -> None:
+    before = log("u1 u2", "a b")
+    after, steps = apply_filters(before, SETTINGS)
+    assert after is before
+    assert steps == [FilterStep("as read", 2, 2, 2)]
+
+
+def test_nothing_left_says_what_each_filter_took() -> None:
+    before = log("u1 u1 u2", "a b a", rating=[5.0, 1.0, 4.0])
+    with pytest.raises(DataError) as error:
+        apply_filters(before, settings(val_interval={"rating": "[4,inf)"}, user_inter_num_interval="[2,inf)"))
+    assert str(error.value) == (
+        "test.inter: no event is left after the filters: 3 events as read; val_interval rating took 1; "
+        "user_inter_num_interval and item_inter_num_interval took 2; loosen user_inter_num_interval and item_inter_num_interval"
+    )

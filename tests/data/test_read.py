@@ -1,0 +1,392 @@
+"""Reading logs: every format gives the same Log, and every fault gives one line that says where it is."""
+
+import gzip
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from gaterec.data.log import Log
+from gaterec.data.read import read_log
+from gaterec.errors import DataError
+from gaterec.settings import Data
+
+HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
+CSV = "user_id,item_id,timestamp\n"
+
+
+def data(**changes: object) -> Data:
+    return Data.model_validate(changes)
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    raw = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    return path
+
+
+def rows(log: Log) -> list[tuple[object, ...]]:
+    return log.events.rows()
+
+
+def fault(source: object, settings: Data | None = None) -> str:
+    """The one line that reading raises."""
+    with pytest.raises(DataError) as error:
+        read_log(source, settings or Data())  # type: ignore[call-arg, arg-type]
+    message = str(error.value)
+    assert message
+    assert "\n" not in message
+    return message
+
+
+# -- what reads -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("log.inter", HEADER + "u1\ta\t3\nu2\tb\t1\n"),
+        ("log.csv", CSV + 'u1,"a",3\nu2,b,1\n'),
+        ("log.tsv", CSV.replace(",", "\t") + "u1\ta\t3\nu2\tb\t1\n"),
+    ],
+)
+def test_text_formats(tmp_path: Path, name: str, text: str, ending: str) -> None:
+    log = read_log(write(tmp_path, name + ending, text), data())
+    assert (log.name, log.source) == ("log", str(tmp_path / (name + ending)))
+    assert log.events.schema == {"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64}
+    assert rows(log) == [("u1", "a", 3), ("u2", "b", 1)]
+    assert log.notes == ()
+
+
+def test_atomic_types(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "x.inter",
+        "user_id:token\titem_id:token\trating:float\ttags:token_seq\tvector:float_seq\n1\t2\t3\ta b\t1 0.5\n1\t3\t\t\t\n",
+    )
+    log = read_log(path, data())
+    assert log.events.dtypes == [pl.String, pl.String, pl.Float64, pl.List(pl.String), pl.List(pl.Float64)]
+    assert rows(log) == [("1", "2", 3.0, ["a", "b"], [1.0, 0.5]), ("1", "3", None, None, None)]
+
+
+def test_quotes_are_ordinary_characters_in_atomic_files(tmp_path: Path) -> None:
+    assert rows(read_log(write(tmp_path, "x.inter", HEADER + 'u"1\t"a\t3\n'), data())) == [('u"1', '"a', 3)]
+
+
+def test_separators_are_settings(tmp_path: Path) -> None:
+    path = write(tmp_path, "x.inter", "user_id:token|item_id:token|tags:token_seq\n1|2|a;b\n")
+    assert rows(read_log(path, data(field_separator="|", seq_separator=";"))) == [("1", "2", ["a", "b"])]
+
+
+def test_features_lie_beside_the_events(tmp_path: Path) -> None:
+    path = write(tmp_path, "x.inter", HEADER + "u\ta\t1\n")
+    write(tmp_path, "x.user", "user_id:token\tage:float\nu\t30\nu\t31\n\t5\n")
+    write(tmp_path, "x.item.gz", "item_id:token\tgenre:token_seq\na\tComedy Drama\n")
+    log = read_log(path, data())
+    assert log.users is not None
+    assert log.items is not None
+    assert log.users.rows() == [("u", 30.0)]
+    assert log.items.rows() == [("a", ["Comedy", "Drama"])]
+    assert "1 rows lack user_id" in log.notes[0]
+    assert "x.user:4" in log.notes[0]
+    assert "1 rows repeat an id; the first row of each is kept" in log.notes[1]
+
+
+def test_byte_order_mark_carriage_returns_and_blank_lines(tmp_path: Path) -> None:
+    raw = b"\xef\xbb\xbf" + (CSV + "1,2,3\n\n4,5,6\n\n").replace("\n", "\r\n").encode()
+    log = read_log(write(tmp_path, "x.csv", raw), data())
+    assert rows(log) == [("1", "2", 3), ("4", "5", 6)]
+    assert log.notes == ()
+
+
+def test_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pl.DataFrame({"user_id": [1, 2], "item_id": [196.0, None], "timestamp": [5, 6], "price": [1, 2]}).write_parquet(path)
+    log = read_log(path, data(), name="shop")
+    assert log.name == "shop"
+    assert rows(log) == [("1", "196", 5, 1.0)]
+    assert "x.parquet:row 2: 1 rows lack user_id or item_id" in log.notes[0]
+
+
+def test_pandas_frame() -> None:
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    frame = pd.DataFrame({"user_id": [1, 2], "item_id": [7.0, 8.0], "timestamp": pd.to_datetime(["2024-01-01", "2024-01-02"])})
+    log = read_log(frame, data())
+    assert (log.name, log.source) == ("frame", "DataFrame")
+    assert rows(log) == [("1", "7", 1704067200000000), ("2", "8", 1704153600000000)]
+
+
+def test_polars_frames() -> None:
+    frame = pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "timestamp": [1]})
+    assert rows(read_log(frame, data())) == rows(read_log(frame.lazy(), data())) == [("u", "a", 1)]
+
+
+def test_categories_are_ids() -> None:
+    frame = pl.DataFrame({"user_id": ["u"], "item_id": ["a"]}, schema_overrides={"item_id": pl.Categorical})
+    assert rows(read_log(frame, data())) == [("u", "a")]
+
+
+def test_floats_of_a_csv_are_the_whole_ids_that_they_were(tmp_path: Path) -> None:
+    assert rows(read_log(write(tmp_path, "x.csv", CSV + "196.0,1.5,3\n"), data())) == [("196", "1.5", 3)]
+
+
+def test_further_columns_of_a_csv_are_numbers_or_text(tmp_path: Path) -> None:
+    log = read_log(write(tmp_path, "x.csv", "user_id,item_id,rating,kind\n1,2,3,buy\n1,3,,view\n"), data())
+    assert rows(log) == [("1", "2", 3.0, "buy"), ("1", "3", None, "view")]
+
+
+def test_columns_of_no_use_are_left_out_with_a_note() -> None:
+    frame = pl.DataFrame({"user_id": [1], "item_id": [2], "timestamp": [3], "extra": [{"a": 1}]})
+    log = read_log(frame, data())
+    assert log.events.columns == ["user_id", "item_id", "timestamp"]
+    assert "extra: a column of type Struct" in log.notes[0]
+
+
+def test_a_million_rows_in_a_second_or_so(datasets: Path) -> None:
+    start = datetime.now(UTC)
+    log = read_log(datasets / "ml-1m-short" / "ml-1m-short.inter", data())
+    assert log.events.height == 993_059
+    assert (datetime.now(UTC) - start).total_seconds() < 10  # about 0.3 s; the rest is for busy machines
+
+
+# -- times ------------------------------------------------------------------------------------------------------------------------
+
+
+def times(tmp_path: Path, *texts: str) -> pl.Series:
+    path = write(tmp_path, "x.csv", CSV + "".join(f"u,i,{text}\n" for text in texts))
+    return read_log(path, data()).events["timestamp"]
+
+
+def test_large_times_stay_exact(tmp_path: Path) -> None:
+    assert times(tmp_path, "1700000000000000001", "1700000000000000002").to_list() == [1700000000000000001, 1700000000000000002]
+
+
+def test_whole_floats_become_integers(tmp_path: Path) -> None:
+    found = times(tmp_path, "881250949.0", "1e9", " 9007199254740993")
+    assert found.dtype == pl.Int64
+    assert found.to_list()[:2] == [881250949, 1000000000]
+
+
+def test_fractions_stay(tmp_path: Path) -> None:
+    assert times(tmp_path, "1.5", "2").to_list() == [1.5, 2.0]
+
+
+def test_dates_are_microseconds_in_utc(tmp_path: Path) -> None:
+    found = times(tmp_path, "1970-01-02", "1970-01-01T00:00:01Z", "1970-01-01 01:00:00.5+01:00", "1970-01-01 00:01", "1969-12-31")
+    assert found.to_list() == [86_400_000_000, 1_000_000, 500_000, 60_000_000, -86_400_000_000]
+
+
+@pytest.mark.parametrize(
+    ("column", "found"),
+    [
+        (pl.Series([date(1970, 1, 2)]), 86_400_000_000),
+        (pl.Series([datetime(1970, 1, 1, 0, 0, 1)]), 1_000_000),
+        (pl.Series([datetime(1970, 1, 1, 0, 0, 1)]).dt.replace_time_zone("Asia/Tokyo"), 1_000_000 - 9 * 3_600_000_000),
+        (pl.Series([7.0]), 7),
+        (pl.Series(["7"]), 7),
+    ],
+)
+def test_times_of_frames(column: pl.Series, found: int) -> None:
+    frame = pl.DataFrame({"user_id": [1], "item_id": [2], "timestamp": column})
+    log = read_log(frame, data())
+    assert log.events["timestamp"].dtype == pl.Int64
+    assert log.events["timestamp"].to_list() == [found]
+
+
+def test_odd_times_are_kept_with_a_note(tmp_path: Path) -> None:
+    log = read_log(write(tmp_path, "x.csv", CSV + "u,a,-5\nu,b,1700000000000\n"), data())
+    assert log.events["timestamp"].to_list() == [-5, 1700000000000]
+    assert "1 negative times" in log.notes[0]
+    assert "1 times lie beyond the year 9999" in log.notes[1]
+
+
+def test_order_of_ml_100k_user_373(datasets: Path) -> None:
+    """RecBole reads times as float32 and loses the order of this person's events."""
+    path = datasets / "ml-100k" / "ml-100k.inter"
+    events = read_log(path, data()).events
+    assert events["timestamp"].dtype == pl.Int64
+    expected = []
+    for line in path.read_text().splitlines()[1:]:
+        user, item, _, time = line.split("\t")
+        if user == "373":
+            expected.append((int(time), item))
+    expected.sort(key=lambda event: event[0])
+    own = events.filter(pl.col("user_id") == "373").sort("timestamp", maintain_order=True)
+    assert list(zip(own["timestamp"], own["item_id"], strict=True)) == expected
+    blurred = own["timestamp"].cast(pl.Float32)
+    assert blurred.n_unique() < own["timestamp"].n_unique()
+
+
+def test_no_time_column_means_the_order_of_the_file(tmp_path: Path) -> None:
+    log = read_log(write(tmp_path, "x.csv", "user_id,item_id,when\n1,2,3\n"), data())
+    assert "no column timestamp, so the order of the file is the order of events; if one of user_id, item_id, when" in log.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "x.csv:3: timestamp: expected a time, found none"),
+        ("n/a", "x.csv:3: timestamp: expected a number, found 'n/a'"),
+        ("inf", "x.csv:3: timestamp: expected a finite time, found inf"),
+        ("nan", "x.csv:3: timestamp: expected a finite time, found nan"),
+        ("2024-01-01", "x.csv:3: timestamp: expected a number, found '2024-01-01'"),
+    ],
+)
+def test_wrong_times(tmp_path: Path, text: str, message: str) -> None:
+    assert message in fault(write(tmp_path, "x.csv", CSV + f"u,a,1\nu,b,{text}\nu,c,2\n"))
+
+
+def test_wrong_dates(tmp_path: Path) -> None:
+    message = fault(write(tmp_path, "x.csv", CSV + "u,a,2024-01-01\nu,b,2024-13-01\n"))
+    assert "x.csv:3: timestamp: expected a number, or a date such as 2024-05-31" in message
+    assert "found '2024-13-01'" in message
+
+
+# -- columns ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_load_and_unload(tmp_path: Path) -> None:
+    path = write(tmp_path, "x.inter", "user_id:token\titem_id:token\trating:float\tkind:token\n1\t2\t3\tbuy\n")
+    write(tmp_path, "x.item", "item_id:token\tgenre:token\n2\tDrama\n")
+    log = read_log(path, data(load_col={"inter": ["user_id", "item_id", "kind"]}))
+    assert log.events.columns == ["user_id", "item_id", "kind"]
+    assert log.items is None  # as in RecBole: load_col doesn't mention the file
+    log = read_log(path, data(unload_col={"inter": ["rating"], "item": ["genre"]}))
+    assert log.events.columns == ["user_id", "item_id", "kind"]
+    assert log.items is not None
+    assert log.items.columns == ["item_id"]
+    assert read_log(path, data(load_col={"inter": "*"})).events.width == 4
+    assert read_log(path, data(unload_col={"item": "*"})).items is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"load_col": {"inter": ["user_id", "timestamp"]}}, "load_col.inter: expected it to leave item_id (ITEM_ID_FIELD)"),
+        ({"unload_col": {"inter": ["user_id"]}}, "unload_col.inter: expected it to leave user_id (USER_ID_FIELD)"),
+        ({"load_col": {"item": "*"}}, "load_col.inter: expected it to leave user_id"),
+        ({"load_col": {"inter": ["user_id", "item_id", "tmestamp"]}}, "tmestamp: expected a column of this name"),
+        ({"USER_ID_FIELD": "userid"}, "x.inter:1: userid: expected a column of this name, found user_id, item_id, timestamp (did you mean user_id?); set USER_ID_FIELD"),
+        ({"TIME_FIELD": "when"}, "x.inter:1: when: expected a column of this name, found user_id, item_id, timestamp; set TIME_FIELD"),
+        ({"ITEM_ID_FIELD": "user_id"}, "expected three different columns, found user_id, user_id, timestamp"),
+        ({"field_separator": "é"}, "field_separator: expected one plain character"),
+        ({"field_separator": ","}, "(is the separator right?); set USER_ID_FIELD"),
+    ],
+)  # fmt: skip
+def test_settings_that_don_t_fit_the_columns(tmp_path: Path, settings: dict[str, object], message: str) -> None:
+    assert message in fault(write(tmp_path, "x.inter", HEADER + "u\ta\t1\n"), data(**settings))
+
+
+def test_rows_without_ids_are_dropped_with_a_note(tmp_path: Path) -> None:
+    log = read_log(write(tmp_path, "x.inter", HEADER + "u\ta\t1\n\ta\t\n\nu\t\t2\nu\tb\t3\n"), data())
+    assert rows(log) == [("u", "a", 1), ("u", "b", 3)]
+    assert log.notes == (f"{tmp_path}/x.inter:3: 2 rows lack user_id or item_id and were dropped (this is the first)",)
+
+
+def test_lines_are_right_after_dropped_rows(tmp_path: Path) -> None:
+    assert "x.inter:5: timestamp:" in fault(write(tmp_path, "x.inter", HEADER + "\ta\t1\n\nu\ta\t1\nu\ta\tx\n"))
+
+
+def test_lines_are_right_after_quoted_line_breaks(tmp_path: Path) -> None:
+    text = 'user_id,item_id,title,timestamp\nu,a,"two\nlines",1\nu,b,one,x\n'
+    assert "x.csv:4: timestamp: expected a number, found 'x'" in fault(write(tmp_path, "x.csv", text))
+
+
+# -- faults -----------------------------------------------------------------------------------------------------------------------
+
+FAULTS: list[tuple[str, str, str | bytes, str]] = [
+    ("empty", "x.inter", "", "x.inter: expected a header line with the names of the columns, found an empty file"),
+    ("blank header", "x.inter", "\nu\ta\t1\n", "x.inter:1: expected a header line with the names of the columns, found a blank line"),
+    ("header only", "x.inter", HEADER, "x.inter: expected rows after the header, found none"),
+    ("header only, no line end", "x.csv", CSV.strip(), "expected rows after the header, found none"),
+    ("blank lines only", "x.csv", CSV + "\n\n", "x.csv:2: expected rows with user_id and item_id, found none"),
+    ("too few fields", "x.inter", HEADER + "u\ta\t1\nu\ta\n", "x.inter:3: expected 3 fields (user_id, item_id, timestamp), found 2"),
+    ("too many fields", "x.inter", HEADER + "u\ta\t1\nu\ta\t1\t2\n", "x.inter:3: expected 3 fields (user_id, item_id, timestamp), found 4"),
+    ("too few in csv", "x.csv", CSV + 'u,"a,b",1\nu\n', "x.csv:3: expected 3 fields (user_id, item_id, timestamp), found 1"),
+    ("too many in csv", "x.csv", CSV + "u,a,1\nu,a,b,1\n", "x.csv:3: expected 3 fields (user_id, item_id, timestamp), found 4"),
+    ("open quote", "x.csv", CSV + 'u,a,1\nu,"a,1\nu,b,1\n', "x.csv:3: expected fields of CSV: unexpected end of data; check the quotes"),
+    ("text after quote", "x.csv", CSV + 'u,"a"b,1\n', "x.csv:2: expected fields of CSV"),
+    ("broken UTF-8", "x.inter", HEADER.encode() + b"u\ta\t1\nu\t\xff\t1\n", "x.inter:3: expected UTF-8 text, found byte 0xff at byte 3 of the line"),
+    ("UTF-16", "x.csv", CSV.encode("utf-16"), "x.csv:1: expected UTF-8 text, found byte 0xff at byte 1"),
+    ("NUL in a field", "x.csv", CSV + "u,a,1\nu,\0,1\n", "x.csv:3: item_id: expected text, found a NUL character"),
+    ("NUL in the header", "x.csv", "user_id,\0\n1,2\n", "x.csv:1: expected a header line, found a NUL character"),
+    ("old Mac", "x.csv", "user_id,item_id\r1,2\r", "x.csv:1: expected a header line, found a line end of old Macs"),
+    ("column twice", "x.csv", "user_id,item_id,item_id\n1,2,3\n", "x.csv:1: 'item_id': expected every column once, found it 2 times"),
+    ("very many columns", "x.csv", ",".join(map(str, range(100_000))) + "\n1\n", "x.csv:1: expected at most 10,000 columns, found 100,000"),
+    ("unknown type", "x.inter", HEADER.replace("float", "int") + "u\ta\t1\n", "x.inter:1: timestamp:int: expected name:type with one of the types token, token_seq, float, float_seq, found int"),
+    ("no type", "x.inter", "user_id\titem_id\nu\ta\n", "x.inter:1: user_id: expected name:type"),
+    ("ids in a list", "x.inter", HEADER.replace("item_id:token", "item_id:token_seq") + "u\ta\t1\n", "x.inter:1: item_id: expected type token or float (one value per row), found token_seq"),
+    ("no number", "x.inter", HEADER.replace("timestamp", "rating") + "u\ta\t1\nu\ta\tmuch\n", "x.inter:3: rating: expected a number, found 'much'"),
+    ("no numbers", "x.inter", HEADER.replace("timestamp:float", "v:float_seq") + "u\ta\t1 2\nu\ta\t1 x\n", "x.inter:3: v: expected numbers separated by ' ', found '1 x'"),
+    ("long value", "x.csv", CSV + "u,a,1\nu,a," + "x" * 10_000_000 + "\n", "x.csv:3: timestamp: expected a number, found 'xxx"),
+    ("long id", "x.csv", CSV + "u," + "x" * 10_000_000 + ",1\n", "(10,000,000 characters)"),
+    ("id over two lines", "x.csv", CSV + 'u,"a\nb",1\n', "x.csv:2: item_id: expected an id on one line"),
+    ("long header", "x.csv", "x" * 1_000_001, "x.csv:1: expected a header line, found one of more than 1,000,000 bytes"),
+    ("other format", "x.json", "{}", "x.json: expected a .inter, .csv, .tsv (each may be .gz) or .parquet file, found .json"),
+    ("empty parquet", "x.parquet", "", "x.parquet: expected Parquet, found an empty file"),
+    ("corrupt parquet", "x.parquet", b"PAR1" + b"x" * 100 + b"PAR1", "x.parquet: can't be read as Parquet"),
+    ("wrong separator", "x.csv", "user_id;item_id\n1;2\n", "x.csv:1: user_id: expected a column of this name, found user_id;item_id (is the separator right?)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS])
+def test_faults_are_told_in_one_line(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
+    path = write(tmp_path, name, content)
+    before = path.read_bytes()
+    found = fault(path)
+    assert message in found
+    assert len(found) < 600
+    assert path.read_bytes() == before
+
+
+def test_gzip_cut_short(tmp_path: Path) -> None:
+    packed = gzip.compress((HEADER + "u\ta\t1\n" * 1000).encode())
+    path = tmp_path / "x.inter.gz"
+    path.write_bytes(packed[: len(packed) // 2])
+    assert "the gzip data ends too early: the file was cut short" in fault(path)
+    path.write_bytes(packed[:10] + b"\xff" * 20)
+    assert "expected gzip data" in fault(path)
+    path.write_bytes(HEADER.encode())
+    assert "expected gzip data, as the name says" in fault(path)
+
+
+def test_paths_that_are_no_readable_file(tmp_path: Path) -> None:
+    write(tmp_path, "log.csv", CSV + "u,a,1\n")
+    assert "found a folder; name the file in it:" in fault(tmp_path)
+    assert "there is no such file; did you mean log.csv?" in fault(tmp_path / "log.cvs")
+    assert "\\x00.csv: there is no such file" in fault("\0.csv")
+    assert "can't be read" in fault("x" * 5000)
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "not a regular file" in fault(tmp_path / "pipe.csv")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="needs a user whom permissions bind")
+def test_file_without_permission(tmp_path: Path) -> None:
+    path = write(tmp_path, "log.csv", CSV + "u,a,1\n")
+    path.chmod(0)
+    assert "can't be read: Permission denied" in fault(path)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pl.DataFrame({"user_id": [], "item_id": []}), "DataFrame: expected rows, found none"),
+        (pl.DataFrame({"user": [1], "item_id": [1]}), "DataFrame: user_id: expected a column of this name, found user, item_id"),
+        (pl.DataFrame({"user_id": [[1]], "item_id": [1]}), "DataFrame:row 1: user_id: expected ids (numbers or text), found a column of type List"),
+        (pl.DataFrame({"user_id": [1.5], "item_id": [1]}), "DataFrame:row 1: user_id: expected an id: a whole number or text, found 1.5"),
+        (pl.DataFrame({"user_id": [1], "item_id": [1], "timestamp": [True]}), "timestamp: expected times (numbers, dates or text)"),
+        (pl.DataFrame({"user_id": [1, 1], "item_id": [1, 1], "timestamp": [1, None]}), "DataFrame:row 2: timestamp: expected a time, found none"),
+        ([1, 2], "expected a path, or a pandas or Polars frame, found list"),
+    ],
+)  # fmt: skip
+def test_frames_that_are_no_log(frame: object, message: str) -> None:
+    assert message in fault(frame)
+
+
+def test_pandas_columns_of_mixed_objects() -> None:
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    assert "DataFrame: can't be read" in fault(pd.DataFrame({"user_id": [1, "a", object()], "item_id": [1, 2, 3]}))

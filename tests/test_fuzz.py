@@ -1,0 +1,335 @@
+"""Mangled files and mangled settings: the outcome is a result or one clear error, never another exception, a hang or a changed file.
+
+GATEREC_FUZZ sets the number of examples over all tests here (300 by default).
+"""
+
+import faulthandler
+import gzip
+import hashlib
+import io
+import os
+import string
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gaterec.data.filters import apply_filters
+from gaterec.data.read import read_log
+from gaterec.errors import GaterecError
+from gaterec.recbole_keys import OTHER_MODELS, REFUSED
+from gaterec.settings import Data, Section, Settings, parse_flags, resolve
+
+EXAMPLES = int(os.environ.get("GATEREC_FUZZ", "300"))
+DEADLINE = timedelta(seconds=5)
+HANG = 120
+"""After so many seconds in one example the process is ended: even one that hangs outside Python fails."""
+
+# -- what is mangled --------------------------------------------------------------------------------------------------------------
+
+FRAME = pl.DataFrame(
+    {
+        "user_id": ["u1", "u1", "u2", "u2", "u3", "u3"],
+        "item_id": ["a", "b", "a", "b", "a", "ü"],
+        "rating": [5.0, 3.0, 4.5, 1.0, 2.0, 5.0],
+        "timestamp": [881250949, 881250950, 3, 2, 1, 7],
+    }
+)
+ATOMIC = FRAME.rename({"user_id": "user_id:token", "item_id": "item_id:token", "rating": "rating:float", "timestamp": "timestamp:float"})
+
+
+def _csv(frame: pl.DataFrame, separator: str = ",", quotes: bool = False) -> bytes:
+    return frame.write_csv(separator=separator, quote_style="always" if quotes else "necessary").encode()
+
+
+def _parquet(**options: Any) -> bytes:
+    stream = io.BytesIO()
+    FRAME.write_parquet(stream, **options)
+    return stream.getvalue()
+
+
+SEEDS: dict[str, bytes] = {
+    "log.inter": _csv(ATOMIC, "\t"),
+    "seq.inter": b"user_id:token\titem_id:token\ttags:token_seq\tv:float_seq\nu1\ta\tx y\t1 2.5\nu2\tb\t\t3\n",
+    "log.csv": _csv(FRAME),
+    "quoted.csv": _csv(FRAME, quotes=True),
+    "dates.csv": b"user_id,item_id,timestamp\r\n1,2,2024-01-01\r\n1,3,2024-01-02T03:04:05.678Z\r\n2,2,2024-01-02 03:04+01:00\r\n",
+    "log.tsv": _csv(FRAME, "\t"),
+    "log.parquet": _parquet(compression="uncompressed", statistics=False),
+    "packed.parquet": _parquet(),
+    "log.inter.gz": gzip.compress(_csv(ATOMIC, "\t"), mtime=0),
+    "log.csv.gz": gzip.compress(_csv(FRAME), mtime=0),
+}
+DATA = [
+    Data(),  # type: ignore[call-arg]
+    Data(rm_dup_inter="last", user_inter_num_interval="[2,inf)", item_inter_num_interval="[2,4)"),  # type: ignore[call-arg]
+    Data(val_interval={"rating": "[2,4];(4,inf)"}, load_col={"inter": "*"}),  # type: ignore[call-arg]
+    Data(val_interval={"item_id": ["a", "b"]}, unload_col={"inter": ["rating"]}, rm_dup_inter="first"),  # type: ignore[call-arg]
+]
+
+NASTY = [
+    b"\0", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n", b"\n\n", b"\t", b",", b'"', b'""', b"\\", b":", b" ", b"nan", b"-inf", b"1e999", b"9" * 25,
+    b"-", b"0x1", b"1_000", b"2024-02-30", b"null", "\u202e\U0001f600".encode(), b"\xed\xa0\x80", b"x" * 1500, b"9" * 5000, b"PAR1", b"\x1f\x8b",
+]  # fmt: skip
+places = st.floats(0, 1)
+Change = Callable[[bytes], bytes]
+
+
+def _at(raw: bytes, place: float) -> int:
+    return int(place * len(raw))
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> Change:
+    """One way to damage bytes."""
+    first, second = sorted((draw(places), draw(places)))
+    piece = draw(
+        st.sampled_from(NASTY) | st.binary(max_size=8) | st.text(max_size=8).map(lambda text: text.encode("utf-8", "surrogatepass"))
+    )
+    bit = draw(st.integers(0, 7))
+    kinds: list[Change] = [
+        lambda raw: raw[: _at(raw, first)],
+        lambda raw: raw[: _at(raw, first)] + raw[_at(raw, second) :],
+        lambda raw: raw[: _at(raw, first)] + piece + raw[_at(raw, first) :],
+        lambda raw: raw[: _at(raw, first)] + piece + raw[_at(raw, first) + len(piece) :],
+        lambda raw: raw[: _at(raw, second)] + raw[_at(raw, first) :],
+        lambda raw: raw[: _at(raw, first)] + bytes([raw[_at(raw, first)] ^ 1 << bit]) + raw[_at(raw, first) + 1 :] if first < 1 and raw else raw,
+    ]  # fmt: skip
+    return draw(st.sampled_from(kinds))
+
+
+def mangled(raw: bytes, how: list[Change]) -> bytes:
+    for change in how:
+        raw = change(raw)[:100_000]
+    return raw
+
+
+# -- what must hold ---------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def a_result_or_a_clear_error() -> Iterator[None]:
+    faulthandler.dump_traceback_later(HANG, exit=True)
+    try:
+        yield
+    except GaterecError as error:
+        message = str(error)
+        assert 0 < len(message.strip()) < 20_000, message
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def fuzz(share: float) -> settings:
+    """A share of the examples."""
+    return settings(
+        max_examples=max(1, round(EXAMPLES * share)),
+        deadline=DEADLINE,
+        database=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+def check_file(path: Path, raw: bytes, chosen: Data) -> None:
+    path.write_bytes(raw)
+    before = hashlib.sha256(raw).digest()
+    with a_result_or_a_clear_error():
+        log, steps = apply_filters(read_log(path, chosen), chosen)
+        assert log.events.height == steps[-1].events > 0
+        assert log.events["user_id"].dtype == log.events["item_id"].dtype == pl.String
+        assert log.events["user_id"].null_count() == log.events["item_id"].null_count() == 0
+        if "timestamp" in log.events.columns:
+            times = log.events["timestamp"]
+            assert times.dtype in (pl.Int64, pl.Float64)
+            assert times.is_finite().all()
+    assert hashlib.sha256(path.read_bytes()).digest() == before
+
+
+# -- files ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SEEDS)
+@fuzz(0.4 / len(SEEDS))
+@given(how=st.lists(changes(), min_size=1, max_size=5), chosen=st.sampled_from(DATA))
+def test_mangled_files(tmp_path_factory: pytest.TempPathFactory, name: str, how: list[Change], chosen: Data) -> None:
+    folder = tmp_path_factory.getbasetemp() / "fuzz"
+    folder.mkdir(exist_ok=True)
+    check_file(folder / name, mangled(SEEDS[name], how), chosen)
+
+
+@fuzz(0.05)
+@given(how=st.lists(changes(), min_size=1, max_size=5), chosen=st.sampled_from(DATA))
+def test_mangled_text_inside_gzip(tmp_path_factory: pytest.TempPathFactory, how: list[Change], chosen: Data) -> None:
+    raw = gzip.compress(mangled(SEEDS["log.inter"], how))
+    check_file(tmp_path_factory.getbasetemp() / "inside.inter.gz", raw, chosen)
+
+
+@fuzz(0.1)
+@given(
+    user=st.lists(changes(), max_size=3),
+    item=st.lists(changes(), max_size=3),
+    separator=st.sampled_from(["\t", " ", ",", '"', "é", "\n", "\r", "\0", "a"]),
+)
+def test_mangled_features(tmp_path_factory: pytest.TempPathFactory, user: list[Change], item: list[Change], separator: str) -> None:
+    folder = tmp_path_factory.getbasetemp() / "features"
+    folder.mkdir(exist_ok=True)
+    (folder / "x.user").write_bytes(mangled(b"user_id:token\tage:float\nu1\t30\nu2\t\n", user))
+    (folder / "x.item").write_bytes(mangled(b"item_id:token\tgenre:token_seq\na\tDrama Comedy\nb\t\n", item))
+    chosen = Data(field_separator=separator, val_interval={"age": "[1,inf)"})  # type: ignore[call-arg]
+    check_file(folder / "x.inter", SEEDS["log.inter"].replace(b"\t", separator.encode()), chosen)
+    check_file(folder / "x.inter", SEEDS["log.inter"], Data(val_interval={"genre": ["Drama"]}))  # type: ignore[call-arg]
+
+
+cells: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.binary(max_size=3),
+    st.dates(),
+    st.datetimes(),
+    st.lists(st.integers(0, 9), max_size=3),
+    st.decimals(-1_000_000, 1_000_000, places=2),
+)
+
+
+@fuzz(0.1)
+@given(
+    rows=st.lists(st.tuples(cells, cells, cells, cells), max_size=5),
+    names=st.permutations(["user_id", "item_id", "timestamp", "rating"]),
+    kind=st.sampled_from(["polars", "pandas", "parquet"]),
+    chosen=st.sampled_from(DATA),
+)
+def test_odd_frames(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, ...]], names: list[str], kind: str, chosen: Data
+) -> None:
+    columns = {name: [row[index] for row in rows] for index, name in enumerate(names)}
+    source: Any
+    if kind == "pandas":
+        source = pytest.importorskip("pandas", reason="needs pandas").DataFrame(columns)
+    else:
+        try:
+            source = pl.DataFrame(columns, strict=False)
+        except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError, pl.exceptions.PanicException):
+            return
+    if kind == "parquet":
+        path = tmp_path_factory.getbasetemp() / "odd.parquet"
+        try:
+            source.write_parquet(path)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            return
+        source = path
+    with a_result_or_a_clear_error():
+        apply_filters(read_log(source, chosen), chosen)
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------------------
+
+
+class Tiny(Section):
+    """A model's own settings, for these tests."""
+
+    embedding_size: int = 64
+    pooling_type: str = "average"
+
+
+KNOWN = [*Settings.model_fields, *Tiny.model_fields, *REFUSED, *OTHER_MODELS]
+NESTED_KEYS = ["split", "LS", "RS", "TS", "group_by", "order", "mode", "valid", "test", "inter", "user", "item", "distribution", "max_norm"]
+names = st.sampled_from(KNOWN) | st.text(max_size=12)
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([10**20, 10**4000, -(10**4000), float("inf"), float("nan"), -0.0])
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(
+        ["None", "~", "", "[5,inf)", "[5,", "(1,0]", "[nan,1]", "[1,2];", "NDCG@10", "NDCG@", "HIT@0", "uni100", "user", "token", "\\t"]
+    )
+    | st.binary(max_size=4)
+    | st.dates()
+)
+values = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=4)
+    | st.tuples(inner, inner)
+    | st.dictionaries(st.sampled_from(NESTED_KEYS) | st.text(max_size=5) | st.integers(), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+def check_settings(**sources: Any) -> None:
+    with a_result_or_a_clear_error():
+        found = resolve(lambda model: Tiny, **sources)
+        assert isinstance(found, Settings)
+        found.as_dict()
+
+
+@fuzz(0.1)
+@given(chosen=st.dictionaries(names, values, max_size=3), flags=st.dictionaries(names, values, max_size=2))
+def test_mangled_dictionaries(chosen: dict[str, Any], flags: dict[str, Any]) -> None:
+    check_settings(config_dict=chosen, flags=flags)
+
+
+@pytest.mark.parametrize("name", ["eval_args", "train_neg_sample_args", "load_col", "val_interval", "topk", "metrics", "clip_grad_norm"])
+@fuzz(0.1 / 7)
+@given(value=values)
+def test_mangled_nested_settings(name: str, value: object) -> None:
+    check_settings(config_dict={name: value})
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@fuzz(0.1)
+@given(chosen=st.dictionaries(names, plain, max_size=3), how=st.lists(changes(), max_size=4))
+def test_mangled_yaml(tmp_path_factory: pytest.TempPathFactory, chosen: dict[str, Any], how: list[Change]) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
+    raw = mangled(yaml.safe_dump(chosen, allow_unicode=True).encode("utf-8", "replace"), how)
+    path.write_bytes(raw)
+    check_settings(config_files=[path])
+    assert path.read_bytes() == raw
+
+
+texts = st.one_of(
+    st.text(max_size=20),
+    st.text(string.punctuation + "0123456789 eE\n", max_size=30),
+    values.map(lambda value: str(value)[:500]),
+    st.sampled_from(["9" * 5000, "0x" + "f" * 5000, "[" * 5000, "{" * 200, "1" + "+1" * 3000]),  # too long for Python to print or parse
+)
+
+
+BOMB = "a0: &a0 [1,1]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 20)) + "topk: *a19\n"
+MERGE_BOMB = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 20))
+
+
+@pytest.mark.parametrize(
+    "text", [BOMB, MERGE_BOMB, "topk: &t [*t]\n", "seed: 0x" + "f" * 5000, "topk: " + "[" * 3000 + "]" * 3000, "? [a]\n: 1\n"]
+)
+def test_known_traps_of_yaml(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "trap.yaml"
+    path.write_text(text)
+    with pytest.raises(GaterecError):
+        resolve(lambda model: Tiny, config_files=[path])
+
+
+@fuzz(0.05)
+@given(flags=st.lists(st.tuples(names, texts, st.booleans()), max_size=3))
+def test_mangled_flags(flags: list[tuple[str, str, bool]]) -> None:
+    arguments: list[str] = []
+    for name, text, together in flags:
+        arguments += [f"--{name}={text}"] if together else [f"--{name}", text]
+    with a_result_or_a_clear_error():
+        check_settings(flags=parse_flags(arguments))
