@@ -83,7 +83,7 @@ def build_interactions(log: Log, settings: Settings) -> Interactions:
         name=log.name,
         users=users,
         items=items,
-        item=rows["item"].cast(pl.Int32).to_numpy(),
+        item=rows["item"].cast(pl.Int32).to_numpy(writable=True),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         time=rows["key"].to_numpy(),
     )

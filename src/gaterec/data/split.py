@@ -140,7 +140,7 @@ def make_cases(interactions: Interactions, split: Split, part: Part, target: Lit
     begin, end = split.held_out(interactions, part)
     counts = end - begin
     user = np.repeat(np.arange(len(counts)), counts)
-    position = _ranges(begin, counts)
+    position = ranges(begin, counts)
     relevant = interactions.item[position].astype(np.int64)
     if target == "all":
         # A right item counts once however often it comes.
@@ -160,10 +160,10 @@ def make_cases(interactions: Interactions, split: Split, part: Part, target: Lit
     )
 
 
-def _ranges(begin: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def ranges(begin: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """All of begin[i], begin[i] + 1, ... (counts[i] of them), for each i in turn.
 
-    >>> _ranges(np.array([10, 20]), np.array([2, 3]))
+    >>> ranges(np.array([10, 20]), np.array([2, 3]))
     array([10, 11, 20, 21, 22])
     """
     ends = np.cumsum(counts)

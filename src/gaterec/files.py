@@ -1,0 +1,113 @@
+"""Files that are written whole or not at all, and tensors that are checked when they are read back."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gaterec.errors import RunError
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file beside `path`, flush it to the disk, and put it in the place of `path` in one step.
+
+    Raises:
+        RunError: the disk is full or the folder can't be written; what stood at `path` is untouched.
+    """
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: can't be written: {_reason(error)}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `folder` when all went well and vanishes when anything failed.
+
+    Raises:
+        RunError: the disk is full or the place can't be written; what stood at `folder` is untouched.
+    """
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    old = part.with_suffix(".old")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if folder.exists():
+            folder.rename(old)
+        try:
+            part.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{folder}: can't be written: {_reason(error)}") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise RunError now, and not after an hour of training, when nothing can be written into `folder`."""
+    write_whole(folder / ".gaterec-can-write", lambda path: path.write_bytes(b"gaterec"))
+    (folder / ".gaterec-can-write").unlink(missing_ok=True)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON note about them as one safetensors file with a digest of both.
+
+    Raises:
+        RunError: the file can't be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    note = json.dumps(about, sort_keys=True)
+    write_whole(path, lambda part: save_file(plain, part, metadata={"about": note, "digest": _digest(plain, note)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a file and the note about them.
+
+    Raises:
+        RunError: the file is not there, cut short, changed since it was written, or no such file at all.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except (OSError, SafetensorError, ValueError) as error:
+        raise RunError(f"{path}: can't be read: {_reason(error)}") from None
+    note = metadata.get("about", "")
+    if metadata.get("digest") != _digest(tensors, note):
+        raise RunError(f"{path}: is corrupt: its content does not match the digest that was written with it")
+    return tensors, json.loads(note)
+
+
+def _digest(tensors: Mapping[str, Tensor], note: str) -> str:
+    digest = hashlib.blake2b(note.encode(), digest_size=16)
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    """What the operating system says, without numbers and paths; a full disk seen through a library says the same."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
+    return "No space left on device" if "os error 28" in reason.lower() else reason

@@ -1,0 +1,295 @@
+"""The training loop: batches in, a better model out; early stopping; states from which a killed training goes on to the same bits.
+
+Epoch e of seed s always sees the same batches, negatives and dropout, whatever came before it in the process. So a state needs no random
+number generator in it: weights, the optimizer's moments and what was measured so far are all there is.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import deterministic
+
+from gaterec.data.batches import Batch, TrainingBatches
+from gaterec.errors import RunError, SettingsError
+from gaterec.losses import bpr, cross_entropy
+from gaterec.models.encoder import SequenceEncoder
+from gaterec.sampling import NegativeSampler
+from gaterec.settings import NegativeSampling, Settings
+
+Figures = dict[str, float]
+
+
+@dataclass
+class Course:
+    """What a training has been through so far.
+
+    Attributes:
+        epochs: one entry per finished epoch: epoch, loss, seconds, valid (figures, or None where it was not validated).
+        best_epoch: the epoch (from 1) whose weights are the best so far; the last one where nothing is validated.
+        best_score: the value of valid_metric there.
+        stale: validations since then.
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_score: float | None = None
+    stale: int = 0
+
+    @property
+    def best_figures(self) -> Figures | None:
+        """The validation figures of the best epoch."""
+        return self.epochs[self.best_epoch - 1]["valid"] if self.best_epoch else None
+
+
+@dataclass
+class TrainingState:
+    """Everything that the next epoch depends on, and the best weights so far."""
+
+    course: Course
+    tensors: dict[str, Tensor]
+
+
+class Trainer:
+    """Trains a model.
+
+    Args:
+        model: on its device, freshly initialised.
+        batches: the training data.
+        sampler: draws negatives for the losses that need some.
+        validate: the figures on the validation part, or None when there is none.
+        settings: loss_type, epochs, learner and so on.
+        state: where an earlier training of the same settings stopped; None begins.
+    """
+
+    def __init__(
+        self,
+        model: SequenceEncoder,
+        batches: TrainingBatches,
+        sampler: NegativeSampler,
+        validate: Callable[[], Figures] | None,
+        settings: Settings,
+        state: TrainingState | None = None,
+    ) -> None:
+        self.model, self.batches, self.sampler, self.settings = model, batches, sampler, settings
+        self.validate = validate if settings.eval_step else None
+        self.course = Course()
+        self.optimizers = make_optimizers(model, settings)
+        self.best = {name: value.clone() for name, value in model.state_dict().items()}
+        if state is not None:
+            self._restore(state)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch is done, or early stopping says so, or there is nothing to learn."""
+        done = len(self.course.epochs) >= self.settings.epochs or self.course.stale > self.settings.stopping_step
+        return done or not self.optimizers
+
+    def epochs(self, on_step: Callable[[int], object] = lambda targets: None) -> Iterator[dict[str, Any]]:
+        """Train epoch after epoch until finished, yielding what each one was like (see Course.epochs).
+
+        Args:
+            on_step: told the number of targets after every step.
+
+        Raises:
+            RunError: the loss is no longer a number.
+        """
+        while not self.finished:
+            yield self._epoch(len(self.course.epochs) + 1, on_step)
+        self.model.load_state_dict(self.best)
+
+    def _epoch(self, number: int, on_step: Callable[[int], object]) -> dict[str, Any]:
+        begin = time.perf_counter()
+        loss = self._train(number, on_step)
+        if not math.isfinite(loss):
+            raise RunError(
+                f"epoch {number}: the loss is {loss}: training has diverged; a lower learning_rate (now {self.settings.learning_rate:g}) "
+                "or clip_grad_norm may help"
+            )
+        entry: dict[str, Any] = {"epoch": number, "loss": loss, "seconds": time.perf_counter() - begin, "valid": None}
+        self.course.epochs.append(entry)
+        if self.validate is not None and number % self.settings.eval_step == 0:
+            self.model.eval()
+            entry["valid"] = self.validate()
+            self._follow(number, entry["valid"][self.settings.valid_metric.lower()])
+        elif self.validate is None:
+            self._keep(number)
+        return entry
+
+    def _train(self, number: int, on_step: Callable[[int], object]) -> float:
+        """One pass over the training data; the mean loss per target."""
+        device = self.batches.device
+        torch.manual_seed(hash_seed(self.settings.seed, number))
+        self.model.train()
+        total, seen = torch.zeros((), dtype=torch.float64, device=device), 0
+        clip = self.settings.clip_grad_norm
+        for batch in self.batches.epoch(number):
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.settings.enable_amp):
+                loss = batch_loss(self.model, batch, self.settings, self.sampler)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if clip is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), clip.max_norm, clip.norm_type)
+            for optimizer in self.optimizers:
+                optimizer.step()
+            targets = len(batch.positions)
+            total += loss.detach() * targets
+            seen += targets
+            on_step(targets)
+        return float(total) / max(seen, 1)
+
+    def _follow(self, number: int, score: float) -> None:
+        """Early stopping, on the full precision of the score. The first of equal epochs wins."""
+        best = self.course.best_score
+        better = best is None or (score > best if self.settings.valid_metric_bigger else score < best)
+        if better:
+            self.course.best_score, self.course.stale = score, 0
+            self._keep(number)
+        else:
+            self.course.stale += 1
+
+    def _keep(self, number: int) -> None:
+        self.course.best_epoch = number
+        for name, value in self.model.state_dict().items():
+            self.best[name].copy_(value)
+
+    def state(self) -> TrainingState:
+        """What to save so that training can go on from here."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for i, optimizer in enumerate(self.optimizers):
+            for index, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{i}.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        return TrainingState(self.course, tensors)
+
+    def _restore(self, state: TrainingState) -> None:
+        self.course = state.course
+        self.model.load_state_dict({name[6:]: value for name, value in state.tensors.items() if name.startswith("model.")})
+        for name, value in self.best.items():
+            value.copy_(state.tensors[f"best.{name}"])
+        for i, optimizer in enumerate(self.optimizers):
+            content = optimizer.state_dict()
+            for key, value in state.tensors.items():
+                kind, _, rest = key.partition(".")
+                which, _, rest = rest.partition(".")
+                if kind == "optimizer" and int(which) == i:
+                    index, _, name = rest.partition(".")
+                    content["state"].setdefault(int(index), {})[name] = value.clone()
+            optimizer.load_state_dict(content)
+
+
+def batch_loss(model: SequenceEncoder, batch: Batch, settings: Settings, sampler: NegativeSampler) -> Tensor:
+    """The loss of one batch, a scalar: what the settings ask for, plus the model's own penalty."""
+    queries = model.encode(batch.users, batch.items).flatten(0, 1).index_select(0, batch.positions)
+    weight, bias = model.item_table()
+    if settings.loss_type == "CE":
+        loss = cross_entropy(queries, batch.targets, weight, bias)
+    else:
+        negatives = draw_negatives(queries, batch, settings.negatives, sampler, model)
+        loss = bpr(queries, batch.targets, negatives, weight, bias)
+    penalty = model.penalty(batch.users, batch.items, batch.targets)
+    return loss if penalty is None else loss + penalty
+
+
+@torch.no_grad()
+def draw_negatives(queries: Tensor, batch: Batch, how: NegativeSampling, sampler: NegativeSampler, model: SequenceEncoder) -> Tensor:
+    """(N, K, sample_num) int64: the wrong answers of each target; when dynamic, the best scored of candidate_num draws each."""
+    shape = (batch.targets.shape[1], how.sample_num)
+    if not how.dynamic:
+        return sampler.draw(batch.target_users, shape)
+    drawn = sampler.draw(batch.target_users, (*shape, how.candidate_num))  # (N, K, S, C)
+    weight, bias = model.item_table()
+    scores = (weight[drawn] * queries[:, None, None, None]).sum(-1)
+    scores = scores if bias is None else scores + bias[drawn]
+    return drawn.gather(3, scores.argmax(3, keepdim=True)).squeeze(3)
+
+
+def make_optimizers(model: SequenceEncoder, settings: Settings) -> list[torch.optim.Optimizer]:
+    """The optimizer that `learner` names; none for a model without parameters.
+
+    sparse_adam moves only the rows of the tables that a step touches, and the other parameters by Adam.
+
+    Raises:
+        SettingsError: sparse_adam with a loss that touches every row, or with weight decay.
+    """
+    parameters = list(model.parameters())
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if not parameters:
+        return []
+    match settings.learner:
+        case "adam":
+            return [torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)]
+        case "adamw":
+            return [torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)]
+        case "sgd":
+            return [torch.optim.SGD(parameters, lr=rate, weight_decay=decay, fused=True)]
+        case "adagrad":
+            return [torch.optim.Adagrad(parameters, lr=rate, weight_decay=decay)]
+        case "rmsprop":
+            return [torch.optim.RMSprop(parameters, lr=rate, weight_decay=decay)]
+        case "sparse_adam":
+            return _sparse_adam(model, settings)
+
+
+def _sparse_adam(model: SequenceEncoder, settings: Settings) -> list[torch.optim.Optimizer]:
+    if settings.loss_type == "CE":
+        raise SettingsError(
+            "learner: sparse_adam moves only the rows that a step touches, and CE touches every row; use adam, or loss_type BPR"
+        )
+    if settings.weight_decay:
+        raise SettingsError("learner: sparse_adam has no weight_decay, which would move every row; use adam, or reg_weight")
+    if settings.clip_grad_norm is not None:
+        raise SettingsError("learner: sparse_adam can't measure the norm of all gradients; use adam, or leave clip_grad_norm out")
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    for table in tables:
+        table.sparse = True
+    rows = [table.weight for table in tables]
+    rest = [parameter for parameter in model.parameters() if all(parameter is not row for row in rows)]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.SparseAdam(rows, lr=settings.learning_rate)]
+    return [*optimizers, torch.optim.Adam(rest, lr=settings.learning_rate)] if rest else optimizers
+
+
+def hash_seed(seed: int, epoch: int) -> int:
+    """One 63-bit seed per (seed, epoch), far apart for neighbours (the finaliser of SplitMix64)."""
+    mixed = (seed + 0x9E3779B97F4A7C15 * (epoch + 1)) & 0xFFFFFFFFFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (mixed ^ (mixed >> 31)) >> 1
+
+
+@contextmanager
+def reproducible(settings: Settings, device: torch.device) -> Iterator[None]:
+    """Inside, the same settings give the same bits, and outside nothing of it is left: neither torch's seed nor its switches."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, when it starts
+    before = torch.are_deterministic_algorithms_enabled(), deterministic.fill_uninitialized_memory
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        torch.use_deterministic_algorithms(settings.reproducibility)
+        # Memory that is written before it is read needs no filling.
+        deterministic.fill_uninitialized_memory = False
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0])
+            deterministic.fill_uninitialized_memory = before[1]
+
+
+def pick_device(settings: Settings) -> torch.device:
+    """The GPU that gpu_id names when use_gpu is set and one is there, else the CPU.
+
+    Raises:
+        SettingsError: there are GPUs, but not that one.
+    """
+    if not settings.use_gpu or not torch.cuda.is_available():
+        return torch.device("cpu")
+    number = int(settings.gpu_id)
+    if number >= torch.cuda.device_count():
+        raise SettingsError(f"gpu_id: expected at most {torch.cuda.device_count() - 1} on this machine, found {number}")
+    return torch.device("cuda", number)
