@@ -64,6 +64,7 @@ def encoder_scorer(model: SequenceEncoder, interactions: Interactions, window: i
     return score
 
 
+@torch.inference_mode()
 def evaluate(
     score: Scorer,
     interactions: Interactions,

@@ -107,7 +107,7 @@ class Environment(Section):
     show_progress: bool = Field(True, description="progress bars on a terminal")
     log_wandb: bool = Field(False, description="log to Weights & Biases (extra wandb)")
     wandb_project: str = Field("gaterec", description="the Weights & Biases project")
-    log_tensorboard: bool = Field(False, description="log for TensorBoard into the run's folder (extra tensorboard)")
+    log_tensorboard: bool = Field(False, description="log for TensorBoard beside the run's folder (extra tensorboard)")
 
 
 class Data(Section):

@@ -268,17 +268,18 @@ def hash_seed(seed: int, epoch: int) -> int:
 def reproducible(settings: Settings, device: torch.device) -> Iterator[None]:
     """Inside, the same settings give the same bits, and outside nothing of it is left: neither torch's seed nor its switches."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, when it starts
-    before = torch.are_deterministic_algorithms_enabled(), deterministic.fill_uninitialized_memory
+    memory: Any = deterministic  # its switch is a property of the module, which type checkers can't see
+    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         torch.use_deterministic_algorithms(settings.reproducibility)
         # Memory that is written before it is read needs no filling.
-        deterministic.fill_uninitialized_memory = False
+        memory.fill_uninitialized_memory = False
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(before[0])
-            deterministic.fill_uninitialized_memory = before[1]
+            memory.fill_uninitialized_memory = before[1]
 
 
 def pick_device(settings: Settings) -> torch.device:

@@ -172,7 +172,7 @@ def simulate(seed: int = 2020, people: int = 2000, items: int = 480) -> Simulati
     genres = np.array(list(NOUNS))
     users = pl.DataFrame({"user_id": user_ids, "favourite_genre": genres[world.taste.argmax(axis=1)]})
     catalogue = pl.DataFrame({"item_id": item_ids, "title": titles(items), "genre": genres[world.genre]})
-    return Simulation(Log("simulated", f"simulate(seed={seed})", events, users, catalogue), world, user_ids, item_ids)
+    return Simulation(Log("demo", f"simulate(seed={seed})", events, users, catalogue), world, user_ids, item_ids)
 
 
 def make_world(rng: np.random.Generator, people: int, items: int) -> World:

@@ -1,0 +1,180 @@
+"""What a run leaves behind, and the states in between.
+
+A run folder holds all that judging, serving and explaining need, without the dataset and without pickle:
+
+    weights.safetensors   the model's tensors
+    run.json              settings, protocol, figures, every epoch, environment, fingerprint of the data
+    users.parquet         ids of people in the order of their numbers; row 0 is "someone we don't know"
+    items.parquet         ids of items likewise (row 0 is padding) with the columns of the `.item` file, and how often each was chosen
+    ranks.parquet         the rank of every held-out test item
+    report.html           a page to look at
+
+A state is one file per saved epoch in a folder `NAME.training` beside it; the two latest are kept, so that a broken one has a predecessor.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+import gaterec
+from gaterec.errors import GaterecError, RunError
+from gaterec.files import read_tensors, write_tensors
+from gaterec.models import model_class
+from gaterec.models.encoder import SequenceEncoder
+from gaterec.settings import Settings, resolve
+from gaterec.train import Course, TrainingState
+
+FORMAT = 1
+"""The version of the run folder's layout; a folder of a newer one is refused."""
+
+SAME_BITS_ANYWAY = frozenset(
+    {"checkpoint_dir", "data_path", "show_progress", "state", "log_wandb", "wandb_project", "log_tensorboard"}
+    | {"loss_decimal_place", "metric_decimal_place"}
+)
+"""Settings that change where things go or how they look, but not what comes out."""
+
+
+def run_name(settings: Settings, data: str, fingerprint: str) -> str:
+    """The name of a run's folder: equal for equal settings on equal data, so that --resume finds it again."""
+    content = {name: value for name, value in settings.as_dict().items() if name not in SAME_BITS_ANYWAY}
+    identity = json.dumps([content, fingerprint, gaterec.__version__], sort_keys=True)
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in data)[:60]
+    return f"{settings.model}-{safe}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def save_state(folder: Path, state: TrainingState) -> None:
+    """Save a training's state, and let go of all but the two latest.
+
+    Raises:
+        RunError: it can't be written; the states before are still there.
+    """
+    write_tensors(folder / f"epoch-{len(state.course.epochs):07d}.safetensors", state.tensors, {"course": asdict(state.course)})
+    for old in sorted(folder.glob("epoch-*.safetensors"))[:-2]:
+        old.unlink(missing_ok=True)
+
+
+def load_state(folder: Path) -> tuple[TrainingState | None, list[str]]:
+    """The latest state that is whole, None when there is none, and a line about each that is not."""
+    problems: list[str] = []
+    for file in sorted(folder.glob("epoch-*.safetensors"), reverse=True):
+        try:
+            tensors, about = read_tensors(file)
+            return TrainingState(Course(**about["course"]), tensors), problems
+        except (RunError, KeyError, TypeError) as error:
+            problems.append(f"{error}; using the one before it")
+    return None, problems
+
+
+def clear_states(folder: Path) -> None:
+    """Throw a training's states away."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run folder in memory.
+
+    Attributes:
+        folder: where it was read from.
+        settings: what it was trained with.
+        model: the trained model, in evaluation mode on the CPU.
+        users: one row per person, ids in the first column.
+        items: one row per item, ids in the first column.
+        info: all of run.json.
+    """
+
+    folder: Path
+    settings: Settings
+    model: SequenceEncoder
+    users: pl.DataFrame
+    items: pl.DataFrame
+    info: dict[str, Any]
+
+
+def write_run(
+    folder: Path, model: SequenceEncoder, users: pl.DataFrame, items: pl.DataFrame, ranks: pl.DataFrame, info: Mapping[str, Any]
+) -> None:
+    """Fill an empty folder with everything but the report.
+
+    Raises:
+        RunError: a file can't be written.
+    """
+    write_tensors(folder / "weights.safetensors", model.state_dict(), {"model": type(model).__name__})
+    try:
+        users.write_parquet(folder / "users.parquet")
+        items.write_parquet(folder / "items.parquet")
+        ranks.write_parquet(folder / "ranks.parquet")
+        content = {"format": FORMAT, "gaterec": gaterec.__version__, **info}
+        (folder / "run.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RunError(f"{folder}: can't be written: {error}") from None
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """All of run.json.
+
+    Raises:
+        RunError: there is no run in the folder, or one of a newer gaterec.
+    """
+    file = folder / "run.json"
+    if not folder.is_dir():
+        raise RunError(f"{folder}: there is no such run folder")
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{folder}: expected a run folder, found no run.json in it") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{file}: can't be read: {error}") from None
+    found = info.get("format") if isinstance(info, dict) else None
+    if not isinstance(found, int):
+        raise RunError(f"{file}: expected a run of gaterec, found no format number in it")
+    if found > FORMAT:
+        raise RunError(
+            f"{folder}: was written by gaterec {info.get('gaterec')} in format {found}; this gaterec {gaterec.__version__} reads up to {FORMAT}: upgrade it"
+        )
+    return dict(info)
+
+
+def load_run(folder: str | Path) -> LoadedRun:
+    """Read a run folder; nothing in it is executed and the dataset is not needed.
+
+    Raises:
+        RunError: it is not there, half there, corrupt, or of a newer version.
+    """
+    folder = Path(folder)
+    info = read_info(folder)
+    try:
+        settings = resolve(lambda name: model_class(name).Settings, config_dict=info["settings"])
+        users, items = pl.read_parquet(folder / "users.parquet"), pl.read_parquet(folder / "items.parquet")
+        model = model_class(settings.model)(len(users), len(items), settings.MAX_ITEM_LIST_LENGTH, settings.model_settings)
+        tensors, _ = read_tensors(folder / "weights.safetensors")
+        model.load_state_dict(tensors)
+    except (OSError, KeyError, RuntimeError, pl.exceptions.PolarsError) as error:
+        raise RunError(f"{folder}: is not whole: {str(error).splitlines()[0]}") from None
+    except GaterecError as error:
+        raise RunError(f"{folder}: is not whole: {error}") from None
+    return LoadedRun(folder, settings, model.eval(), users, items, info)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What the figures were made with."""
+    import os
+    import platform
+
+    return {
+        "gaterec": gaterec.__version__,
+        "torch": torch.__version__,
+        "polars": pl.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,105 @@
+"""The command line. Every command is a thin layer over a function of the library, imported when the command runs."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Sequential recommendation: train HGN on your own log, know how good it is, and keep a folder that serves.",
+)
+ANY_SETTING = {"allow_extra_args": True, "ignore_unknown_options": True}
+MODEL = Annotated[str | None, typer.Option("--model", "-m", help="the model [default: HGN]")]
+DATASET = Annotated[str | None, typer.Option("--dataset", "-d", help="a known dataset, a folder of data_path, or a file [default: demo]")]
+FILES = Annotated[str, typer.Option("--config_files", help="YAML files of settings, separated by spaces")]
+
+
+@app.command(context_settings=ANY_SETTING)
+def run(
+    context: typer.Context,
+    model: MODEL = None,
+    dataset: DATASET = None,
+    config_files: FILES = "",
+    resume: Annotated[bool, typer.Option("--resume", help="go on where a killed run of the same settings stopped")] = False,
+) -> None:
+    """Train a model on a log, judge it, leave a run folder. Any setting is a flag: --learning_rate=0.01 (see `gaterec settings`)."""
+    from gaterec.run import run
+    from gaterec.settings import parse_flags
+
+    run(model, dataset, config_files.split(), flags=parse_flags(context.args), resume=resume)
+
+
+@app.command(context_settings=ANY_SETTING)
+def evaluate(context: typer.Context, folder: Annotated[Path, typer.Argument(help="a run folder")]) -> None:
+    """Judge a trained run again, also under another protocol: --topk=[5,20], --repeatable=False, --data_path=..."""
+    from gaterec.run import evaluate_run
+    from gaterec.settings import parse_flags
+
+    evaluate_run(folder, parse_flags(context.args))
+
+
+@app.command()
+def datasets(data_path: Annotated[str, typer.Option("--data_path", help="the folder with NAME/NAME.inter")] = "dataset/") -> None:
+    """List the known datasets, and which of them are on this machine."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from gaterec.data.catalog import known_datasets
+
+    table = Table("name", "people", "items", "events", "publisher", "terms", "on this machine")
+    table.add_row("demo", "2,000", "480", "about 77,000", "simulated", "none", "made in memory")
+    for known in known_datasets(data_path):
+        place = str(known.place) if known.place else "no: downloaded when used"
+        table.add_row(known.name, f"{known.users:,}", f"{known.items:,}", f"{known.events:,}", known.publisher, known.terms, place)
+    Console().print(table)
+
+
+@app.command()
+def models() -> None:
+    """List the models."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from gaterec.models import MODELS
+
+    table = Table("model", "what it is")
+    for name, (_, meaning) in MODELS.items():
+        table.add_row(name, meaning)
+    Console().print(table)
+
+
+@app.command()
+def settings(name: Annotated[str | None, typer.Argument(help="a model, a setting, or nothing for all general settings")] = None) -> None:
+    """List the settings: name, type, default, meaning."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from gaterec.settings_table import rows_for
+
+    table = Table("setting", "type", "default", "meaning")
+    for row in rows_for(name):
+        table.add_row(*row)
+    Console().print(table)
+
+
+def main() -> None:
+    """Run a command; bad input ends it with one clear line and exit code 2."""
+    from gaterec.errors import GaterecError
+
+    try:
+        app()
+    except GaterecError as error:
+        print(f"gaterec: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("gaterec: stopped; the same command with --resume goes on from the last saved epoch", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

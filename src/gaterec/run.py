@@ -1,0 +1,410 @@
+"""The way through the house: settings -> log -> histories -> split -> training -> figures -> run folder."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from gaterec.checkpoint import (
+    LoadedRun,
+    clear_states,
+    environment,
+    load_run,
+    load_state,
+    read_info,
+    run_name,
+    save_state,
+    write_run,
+)
+from gaterec.data.batches import TrainingBatches
+from gaterec.data.catalog import load_dataset
+from gaterec.data.filters import FilterStep, apply_filters
+from gaterec.data.interactions import Interactions, build_interactions, item_columns
+from gaterec.data.log import Log
+from gaterec.data.simulate import Simulation, simulate
+from gaterec.data.split import Cases, Split, make_cases, split_interactions
+from gaterec.display import Display
+from gaterec.errors import DataError, RunError
+from gaterec.evaluate import Judgement, Scorer, describe_protocol, encoder_scorer, evaluate
+from gaterec.files import check_writable, folder_written_whole
+from gaterec.loggers import make_loggers
+from gaterec.models import model_class
+from gaterec.models.encoder import SequenceEncoder
+from gaterec.models.pop import Pop, PopSettings
+from gaterec.report import Epoch, Report, write_report
+from gaterec.sampling import NegativeSampler, own_items
+from gaterec.settings import Settings, resolve
+from gaterec.slices import slice_rows
+from gaterec.train import Course, Figures, Trainer, pick_device, reproducible
+
+
+class Result(TypedDict):
+    """What a run found: RecBole's four keys, and more. Figures are in full precision, metrics named as in "recall@10"."""
+
+    best_valid_score: float | None
+    valid_score_bigger: bool
+    best_valid_result: Figures | None
+    test_result: Figures | None
+    folder: Path
+    best_epoch: int
+    epochs: list[dict[str, Any]]
+    baselines: dict[str, Figures]
+    protocol: list[str]
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A log made ready for training and judging.
+
+    Attributes:
+        log: what was read and is left after filtering.
+        steps: what each filter left.
+        counts: (V,) how often each item was chosen in training.
+        truth: the simulated world, for the demo dataset.
+    """
+
+    log: Log
+    steps: list[FilterStep]
+    interactions: Interactions
+    split: Split
+    valid: Cases
+    test: Cases
+    counts: Tensor
+    truth: Simulation | None
+
+
+def run(
+    model: str | None = None,
+    dataset: Any = None,
+    config_file_list: Iterable[str | Path] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> Result:
+    """Train a model on a log, judge it, and leave a run folder behind.
+
+    Args:
+        model: its name; `gaterec models` lists them. HGN by default.
+        dataset: a known name, a path, or a pandas or Polars frame. The simulated `demo` by default.
+        config_file_list: YAML files of settings; a later one wins over an earlier one.
+        config_dict: settings; wins over the files.
+        flags: settings from the command line; win over all.
+        resume: go on where a killed run of the same settings stopped, to the same bits; a finished one is not trained again.
+
+    Returns:
+        The figures and the run's folder, checkpoint_dir/MODEL-DATASET-digest.
+
+    Raises:
+        GaterecError: bad settings, bad data, or a folder that can't be written, in one line each.
+    """
+    frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
+    name = "DataFrame" if frame is not None else dataset and str(dataset)
+    settings = resolve(lambda kind: model_class(kind).Settings, model, name, config_file_list or (), config_dict, flags)
+    display = Display(settings)
+    device = pick_device(settings)
+    check_writable(Path(settings.checkpoint_dir))
+    prepared = prepare(settings, frame)
+    _tell_data(display, prepared)
+    fingerprint = prepared.interactions.fingerprint()
+    folder = Path(settings.checkpoint_dir) / run_name(settings, prepared.interactions.name, fingerprint)
+    if resume and folder.exists():
+        display.line(f"{folder}: this run is finished already")
+        return _finished_result(folder)
+    with reproducible(settings, device):
+        encoder, course = _train(settings, prepared, device, display, folder, resume)
+        figures, judgement = judge(settings, prepared, encoder, device)
+    protocol = describe_protocol(settings, prepared.interactions, prepared.test)
+    info = _info(settings, prepared, course, figures, protocol, fingerprint, device)
+    _write_folder(folder, settings, prepared, encoder, judgement, info)
+    clear_states(_states(folder))
+    show(display, info)
+    display.line(f"Run folder: {folder} (report.html shows the curves)")
+    return _finished_result(folder)
+
+
+def evaluate_run(folder: str | Path, flags: Mapping[str, Any] | None = None) -> Result:
+    """Judge a trained run again, also under another protocol.
+
+    Args:
+        folder: a run folder.
+        flags: evaluation settings to change (topk, metrics, eval_args.mode, repeatable, ...), or where the data lies (dataset, data_path).
+
+    Raises:
+        RunError: the folder is no run, or the data is not what the run was trained on.
+    """
+    loaded = load_run(folder)
+    settings = resolve(lambda kind: model_class(kind).Settings, config_dict=loaded.info["settings"], flags=flags)
+    display, device = Display(settings), pick_device(settings)
+    prepared = prepare(settings, None)
+    _check_same_ids(loaded, prepared.interactions)
+    with reproducible(settings, device):
+        figures, _ = judge(settings, prepared, loaded.model.to(device), device)
+    info = loaded.info | {"protocol": describe_protocol(settings, prepared.interactions, prepared.test), **figures}
+    show(display, info)
+    return _result(info, Path(folder), settings.as_dict())
+
+
+def prepare(settings: Settings, frame: Any) -> Prepared:
+    """Read, filter, order and split a log.
+
+    Args:
+        frame: a frame in place of the dataset that the settings name.
+
+    Raises:
+        DataError: the log can't be read, or nothing is left of it, or it is too small for the protocol.
+    """
+    truth = simulate() if frame is None and settings.dataset == "demo" else None
+    raw = (
+        truth.log
+        if truth
+        else load_dataset(settings.dataset if frame is None else frame, settings.data_path, settings, show_progress=settings.show_progress)
+    )
+    log, steps = apply_filters(raw, settings)
+    interactions = build_interactions(log, settings)
+    split = split_interactions(interactions, settings.eval_args)
+    valid, test = (make_cases(interactions, split, part, settings.eval_args.target) for part in ("valid", "test"))
+    in_training = np.arange(len(interactions.item)) < np.repeat(split.train_end, interactions.lengths)
+    counts = np.bincount(interactions.item[in_training], minlength=len(interactions.items))
+    return Prepared(log, steps, interactions, split, valid, test, torch.from_numpy(counts), truth)
+
+
+def judge(settings: Settings, prepared: Prepared, model: SequenceEncoder, device: torch.device) -> tuple[dict[str, Any], Judgement]:
+    """The test figures of a model, of Pop beside it, and of the best possible where the truth is known."""
+    counts = prepared.counts.to(device)
+    pop = Pop(len(prepared.interactions.users), len(prepared.interactions.items), settings.MAX_ITEM_LIST_LENGTH, PopSettings()).to(device)
+    pop.fit_counts(counts)
+    scorers = {settings.model: _scorer(model, settings, prepared, device), "Pop": _scorer(pop, settings, prepared, device)}
+    if prepared.truth is not None:
+        scorers["best possible"] = _truth_scorer(prepared.truth, prepared.interactions, device)
+    judgements = {
+        name: evaluate(score, prepared.interactions, prepared.test, settings, part="test", counts=counts) for name, score in scorers.items()
+    }
+    own = judgements[settings.model]
+    baselines = {name: judgement.figures for name, judgement in judgements.items() if judgement is not own}
+    return {"test": own.figures if len(prepared.test) else None, "baselines": baselines if len(prepared.test) else {}}, own
+
+
+def show(display: Display, info: Mapping[str, Any]) -> None:
+    """The figures of a run with the protocol that they were made under."""
+    if info["test"] is None:
+        display.line("Nothing is held out for test, so there are no test figures.")
+        return
+    rows = [(info["settings"]["model"], info["test"]), *info["baselines"].items()]
+    display.figures(f"{info['title']}, test, weights of epoch {info['best_epoch']}", rows)
+    for sentence in info["protocol"]:
+        display.line(sentence)
+
+
+def _train(
+    settings: Settings, prepared: Prepared, device: torch.device, display: Display, folder: Path, resume: bool
+) -> tuple[SequenceEncoder, Course]:
+    """The trained model, and what its training was like; saves a state after epochs on the way."""
+    interactions, split = prepared.interactions, prepared.split
+    batches = TrainingBatches(
+        interactions,
+        split,
+        window=settings.MAX_ITEM_LIST_LENGTH,
+        batch_size=settings.train_batch_size,
+        next_items=settings.next_items,
+        shuffle=settings.shuffle,
+        seed=settings.seed,
+        device=device,
+    )
+    counts = prepared.counts.to(device)
+    model = model_class(settings.model)(
+        len(interactions.users), len(interactions.items), settings.MAX_ITEM_LIST_LENGTH, settings.model_settings
+    )
+    model = model.to(device)
+    model.fit_counts(counts)
+    negatives = settings.negatives
+    own = None if settings.negatives_may_be_own or settings.loss_type == "CE" else own_items(interactions, split).to(device)
+    sampler = NegativeSampler(counts, negatives.alpha if negatives.distribution == "popularity" else None, own)
+    if settings.loss_type == "CE" and settings.train_neg_sample_args is not None:
+        display.warn("train_neg_sample_args: CE compares each target with the whole catalogue and draws no negatives")
+    score = _scorer(model, settings, prepared, device)
+
+    def validate() -> Figures:
+        return evaluate(score, interactions, prepared.valid, settings, part="valid", counts=counts).figures
+
+    states = _states(folder)
+    state, problems = load_state(states) if resume else (None, [])
+    for problem in problems:
+        display.warn(problem)
+    if not resume:
+        clear_states(states)
+    trainer = Trainer(model, batches, sampler, validate if len(prepared.valid) else None, settings, state)
+    if state is not None:
+        display.line(f"Going on after epoch {len(state.course.epochs)}")
+    loggers = make_loggers(settings, folder.with_name(folder.name + ".tensorboard"))
+    last_save, cost = time.monotonic(), 0.0
+    with display.training(batches.targets, len(trainer.course.epochs)) as progress:
+        for entry in trainer.epochs(progress.step):
+            progress.epoch(entry, trainer.course.best_epoch)
+            for logger in loggers:
+                logger.epoch(entry)
+            # Saving may take a twentieth of the time, so that short epochs are not spent on writing files.
+            if time.monotonic() - last_save >= 20 * cost:
+                begin = time.monotonic()
+                save_state(states, trainer.state())
+                last_save = time.monotonic()
+                cost = last_save - begin
+    for logger in loggers:
+        logger.close()
+    return model.eval(), trainer.course
+
+
+def _scorer(model: SequenceEncoder, settings: Settings, prepared: Prepared, device: torch.device) -> Scorer:
+    return encoder_scorer(model, prepared.interactions, settings.MAX_ITEM_LIST_LENGTH, device)
+
+
+def _truth_scorer(truth: Simulation, interactions: Interactions, device: torch.device) -> Scorer:
+    """Scores that nobody can beat: the logarithms of the true probabilities."""
+    person = truth.person_index(interactions.users[1:])
+    thing = np.concatenate([[-1], truth.item_index(interactions.items[1:])])
+
+    def score(user: np.ndarray, position: np.ndarray) -> Tensor:
+        length = position - interactions.offsets[user]
+        at = position[:, None] - np.arange(length.max(), 0, -1)
+        history = np.where(at >= interactions.offsets[user][:, None], thing[interactions.item[np.maximum(at, 0)]], -1)
+        likely = truth.world.next_distribution(person[user - 1], history)[:, thing]
+        likely[:, 0] = -np.inf
+        return torch.from_numpy(likely).to(device)
+
+    return score
+
+
+def _states(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".training")
+
+
+def _check_same_ids(loaded: LoadedRun, interactions: Interactions) -> None:
+    same = loaded.users.to_series(0).equals(interactions.users) and loaded.items.to_series(0).equals(interactions.items)
+    if not same:
+        raise RunError(
+            f"{loaded.folder}: was trained on other data: {len(loaded.users) - 1:,} people and {len(loaded.items) - 1:,} items, "
+            f"found {len(interactions.users) - 1:,} and {len(interactions.items) - 1:,}; give the same log with --dataset and --data_path"
+        )
+
+
+def _info(
+    settings: Settings,
+    prepared: Prepared,
+    course: Course,
+    figures: Mapping[str, Any],
+    protocol: list[str],
+    fingerprint: str,
+    device: torch.device,
+) -> dict[str, Any]:
+    """What run.json says."""
+    interactions = prepared.interactions
+    return {
+        "title": f"{settings.model} on {interactions.name}",
+        "settings": settings.as_dict(),
+        "data": {
+            "name": interactions.name,
+            "source": prepared.log.source,
+            "fingerprint": fingerprint,
+            "people": len(interactions.users) - 1,
+            "items": len(interactions.items) - 1,
+            "events": len(interactions.item),
+        },
+        "protocol": protocol,
+        "best_epoch": course.best_epoch,
+        "best_valid_score": course.best_score,
+        "valid": course.best_figures,
+        **figures,
+        "epochs": course.epochs,
+        "environment": environment(device),
+    }
+
+
+def _write_folder(
+    folder: Path, settings: Settings, prepared: Prepared, model: SequenceEncoder, judgement: Judgement, info: dict[str, Any]
+) -> None:
+    interactions, cases = prepared.interactions, prepared.test
+    items = item_columns(interactions, prepared.log, settings.ITEM_ID_FIELD)
+    items = items.with_columns(pl.Series("training_count", prepared.counts.numpy()))
+    users = pl.DataFrame({settings.USER_ID_FIELD: interactions.users})
+    ranks = judgement.ranks.cpu().numpy()
+    per_answer = pl.DataFrame(
+        {
+            settings.USER_ID_FIELD: interactions.users.gather(cases.user[cases.case]),
+            settings.ITEM_ID_FIELD: interactions.items.gather(cases.relevant),
+            "history_length": (cases.position - interactions.offsets[cases.user])[cases.case],
+            "rank": pl.Series(ranks).set(pl.Series(ranks > len(interactions.items)), None),
+        }
+    )
+    with folder_written_whole(folder) as part:
+        write_run(part, model, users, items, per_answer, info)
+        write_report(_report(settings, prepared, judgement, info), part / "report.html")
+
+
+def _report(settings: Settings, prepared: Prepared, judgement: Judgement, info: dict[str, Any]) -> Report:
+    cutoff = min(settings.topk, key=lambda k: abs(k - 10))
+    command = f"gaterec run --model={settings.model} --dataset={settings.dataset}"
+    changed = {
+        name: value
+        for name, value in settings.as_dict().items()
+        if name not in {"model", "dataset"} and value != resolve(lambda kind: model_class(kind).Settings, settings.model).as_dict()[name]
+    }
+    return Report(
+        title=info["title"],
+        headline=[] if info["test"] is None else [(settings.model, info["test"]), *info["baselines"].items()],
+        protocol=info["protocol"],
+        epochs=[Epoch(epoch=e["epoch"], loss=e["loss"], seconds=e["seconds"], valid=e["valid"]) for e in info["epochs"]],
+        best_epoch=info["best_epoch"] or None,
+        slices=slice_rows(judgement, prepared.interactions, prepared.counts.numpy(), cutoff) if len(prepared.test) else {},
+        settings=info["settings"],
+        environment=info["environment"],
+        notes=list(prepared.log.notes),
+        commands=[" ".join([command, *(f"--{name}={_quoted(value)}" for name, value in changed.items())])],
+    )
+
+
+def _quoted(value: Any) -> str:
+    import shlex
+
+    return shlex.quote(str(value))
+
+
+def _tell_data(display: Display, prepared: Prepared) -> None:
+    interactions = prepared.interactions
+    for note in prepared.log.notes:
+        display.warn(note)
+    if len({step.events for step in prepared.steps}) > 1:
+        rows = [(step.name, f"{step.events:,}", f"{step.users:,}", f"{step.items:,}") for step in prepared.steps]
+        display.table("Filters: what each one left", ["filter", "events", "people", "items"], rows)
+    display.line(
+        f"{interactions.name}: {len(interactions.users) - 1:,} people, {len(interactions.items) - 1:,} items, {len(interactions.item):,} events; "
+        f"{int(prepared.counts.sum()):,} for training, {len(prepared.valid.relevant):,} for validation, {len(prepared.test.relevant):,} for test"
+    )
+    if not len(prepared.test) and not len(prepared.valid):
+        raise DataError(f"{interactions.name}: no one has enough events to hold one out; the protocol needs at least three of one person")
+
+
+def _finished_result(folder: Path) -> Result:
+    info = read_info(folder)
+    return _result(info, folder, info["settings"])
+
+
+def _result(info: Mapping[str, Any], folder: Path, settings: dict[str, Any]) -> Result:
+    return Result(
+        best_valid_score=info["best_valid_score"],
+        valid_score_bigger=settings["valid_metric_bigger"],
+        best_valid_result=info["valid"],
+        test_result=info["test"],
+        folder=folder,
+        best_epoch=info["best_epoch"],
+        epochs=info["epochs"],
+        baselines=info["baselines"],
+        protocol=info["protocol"],
+        settings=settings,
+    )
