@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint bench fuzz docs clean
 
 demo: $(VENV)/.installed
-	$(BIN)/gaterec run
+	$(BIN)/gaterec run --MAX_ITEM_LIST_LENGTH=10 --learning_rate=0.005 --dropout=0.3 --repeatable=False
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist worksteal

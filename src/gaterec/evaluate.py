@@ -15,6 +15,7 @@ from gaterec import metrics
 from gaterec.data.interactions import Interactions
 from gaterec.data.split import Cases, Part, ranges
 from gaterec.errors import RunError
+from gaterec.kernels.counting import count_above
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.sampling import NegativeSampler
 from gaterec.settings import Settings, split_metric
@@ -22,7 +23,7 @@ from gaterec.settings import Settings, split_metric
 Scorer = Callable[[np.ndarray, np.ndarray], Tensor]
 """(C,) people and (C,) positions in the flat array of events -> (C, V) scores of all items given what stands before; padding -inf."""
 
-SCORES_AT_A_TIME = 8_000_000
+SCORES_AT_A_TIME = 2_000_000
 """How many scores are held at a time; larger tiles leave the cache and are no faster."""
 
 
@@ -73,7 +74,6 @@ def evaluate(
     *,
     part: Part,
     counts: Tensor,
-    metric_names: list[str] | None = None,
 ) -> Judgement:
     """Rank and measure.
 
@@ -83,12 +83,11 @@ def evaluate(
         settings: mode, repeatable, metrics, topk, eval_batch_size, seed, tail_ratio.
         part: which part of eval_args.mode counts, and part of the seed of what is drawn.
         counts: (V,) how often each item was chosen in training.
-        metric_names: metrics with cutoffs to measure in place of the settings' own, as in ["NDCG@10"].
 
     Raises:
         RunError: a score is not a number.
     """
-    wanted = sorted({split_metric(name) for name in metric_names}, key=str) if metric_names is not None else wanted_metrics(settings)
+    wanted = wanted_metrics(settings)
     longest = max((k or 0 for name, k in wanted if name in metrics.OF_LISTS), default=0)
     size = len(interactions.items)
     step = max(1, min(settings.eval_batch_size, SCORES_AT_A_TIME // size))
@@ -98,13 +97,16 @@ def evaluate(
     for begin in range(0, len(cases), step):
         end = min(begin + step, len(cases))
         scores = score(cases.user[begin:end], cases.position[begin:end])
-        restrict(scores, begin, end)
+        if restrict is None:
+            candidates.append(torch.full((end - begin,), size - 1, device=scores.device))
+        else:
+            restrict(scores, begin, end)
+            candidates.append((scores > -torch.inf).sum(1))
         first, last = np.searchsorted(cases.case, [begin, end])
         row = torch.from_numpy(cases.case[first:last] - begin).to(scores.device)
         right = torch.from_numpy(cases.relevant[first:last]).to(scores.device)
         draw = (torch.arange(begin, end, device=scores.device) * 2_654_435_761 + settings.seed) % size
         ranks.append(_ranks(scores, row, right, lot, draw))
-        candidates.append((scores > -torch.inf).sum(1))
         if longest:
             lists.append(top_items(scores, longest, lot, draw))
     empty = torch.zeros(0, dtype=torch.int64, device=counts.device)
@@ -128,9 +130,11 @@ def wanted_metrics(settings: Settings) -> list[tuple[str, int | None]]:
 
 def _restriction(
     interactions: Interactions, cases: Cases, settings: Settings, part: Part, counts: Tensor
-) -> Callable[[Tensor, int, int], None]:
-    """What takes items out of the ranking of queries begin..end, by setting their scores to -inf in place."""
+) -> Callable[[Tensor, int, int], None] | None:
+    """What takes items out of the ranking of queries begin..end, by setting their scores to -inf in place; None takes none."""
     mode, size = settings.eval_args.mode[part], len(interactions.items)
+    if mode == "full" and settings.repeatable:
+        return None
     past = cases.position - interactions.offsets[cases.user]
     if mode != "full":
         drawn = _drawn(interactions, cases, settings, part, counts)
@@ -169,7 +173,7 @@ def _ranks(scores: Tensor, row: Tensor, right: Tensor, lot: Tensor, draw: Tensor
         RunError: a score is not a number.
     """
     own = scores[row, right]
-    if own.isnan().any() or scores.isnan().any():
+    if own.isnan().any():
         raise RunError("the model's scores are not numbers (NaN): it has diverged; a lower learning_rate or clip_grad_norm may help")
     ranks = torch.empty_like(right)
     # The first right item of every row at once, then the second of those that have one, ...
@@ -178,7 +182,7 @@ def _ranks(scores: Tensor, row: Tensor, right: Tensor, lot: Tensor, draw: Tensor
         at = (place == j).nonzero().squeeze(1)
         rows = scores if len(at) == len(scores) else scores[row[at]]
         mine = own[at, None]
-        above, upto = (rows > mine).sum(1), (rows >= mine).sum(1)
+        above, upto = count_above(rows, mine[:, 0])
         tied = (upto - above > 1).nonzero().squeeze(1)
         if len(tied):
             order = (lot + draw[row[at[tied]], None]) % len(lot)  # (ties, V)

@@ -266,7 +266,7 @@ def _scorer(model: SequenceEncoder, settings: Settings, prepared: Prepared, devi
 
 
 def _truth_scorer(truth: Simulation, interactions: Interactions, device: torch.device) -> Scorer:
-    """Scores that nobody can beat: the logarithms of the true probabilities."""
+    """Scores that nobody can beat: the true probabilities."""
     person = truth.person_index(interactions.users[1:])
     thing = np.concatenate([[-1], truth.item_index(interactions.items[1:])])
 
@@ -274,7 +274,7 @@ def _truth_scorer(truth: Simulation, interactions: Interactions, device: torch.d
         length = position - interactions.offsets[user]
         at = position[:, None] - np.arange(length.max(), 0, -1)
         history = np.where(at >= interactions.offsets[user][:, None], thing[interactions.item[np.maximum(at, 0)]], -1)
-        likely = truth.world.next_distribution(person[user - 1], history)[:, thing]
+        likely = np.ascontiguousarray(truth.world.next_distribution(person[user - 1], history)[:, thing])
         likely[:, 0] = -np.inf
         return torch.from_numpy(likely).to(device)
 

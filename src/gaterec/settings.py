@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from gaterec.errors import SettingsError
 from gaterec.recbole_keys import OTHER_MODELS, REFUSED
@@ -77,6 +78,14 @@ def _tab(value: Any) -> Any:
     return value.replace("\\t", "\t") if isinstance(value, str) else value
 
 
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
 def _interval_text(value: str | None) -> str | None:
     if value is not None:
         parse_intervals(value)
@@ -100,14 +109,23 @@ class Environment(Section):
     data_path: str = Field("dataset/", description="the folder with NAME/NAME.inter")
     checkpoint_dir: str = Field("saved", description="the folder in which the run's folder is made")
     use_gpu: bool = Field(True, description="use CUDA when it is there")
-    gpu_id: str = Field("0", pattern=r"^\s*\d+\s*$", description="which GPU")
+    gpu_id: str = Field("0", description="which GPU")
     seed: int = Field(2020, ge=0, lt=2**63, description="start of all randomness")
     reproducibility: bool = Field(True, description="the same bits again with the same settings; false may use anything faster")
-    state: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="how much is printed: WARNING is quiet")
+    state: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = Field(
+        "INFO", description="how much is printed: WARNING is quiet"
+    )
     show_progress: bool = Field(True, description="progress bars on a terminal")
     log_wandb: bool = Field(False, description="log to Weights & Biases (extra wandb)")
     wandb_project: str = Field("gaterec", description="the Weights & Biases project")
     log_tensorboard: bool = Field(False, description="log for TensorBoard beside the run's folder (extra tensorboard)")
+
+    @field_validator("gpu_id")
+    @classmethod
+    def _one_gpu(cls, value: str) -> str:
+        if not re.fullmatch(r"\s*\d{1,4}\s*", value, re.ASCII):
+            raise ValueError(f"expected the number of one GPU, such as 0, found {value!r}")
+        return value
 
 
 class Data(Section):
@@ -191,7 +209,9 @@ class Training(Section):
     loss_type: LOSSES = Field("CE", description="CE: cross-entropy over the whole catalogue; BPR: each target against drawn negatives")
     epochs: int = Field(300, ge=0, le=1_000_000, description="passes over the training events, at most")
     train_batch_size: int = Field(2048, ge=1, le=10_000_000, description="training targets per step")
-    learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"] = Field("adam", description="the optimizer")
+    learner: Annotated[Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"], BeforeValidator(_lower)] = Field(
+        "adam", description="the optimizer"
+    )
     learning_rate: float = Field(0.001, gt=0, le=1000, description="its step size")
     weight_decay: float = Field(0.0, ge=0, le=1000, description="L2 penalty in the optimizer (adamw: decoupled)")
     clip_grad_norm: Annotated[ClipGradNorm | None, BeforeValidator(_none_word)] = Field(
@@ -496,7 +516,7 @@ def _refuse_unknown(values: dict[str, Any], origin: dict[str, str], own: type[Se
             raise SettingsError(
                 f"{origin[name]}: {name} is a setting of {OTHER_MODELS[name]}, and {model} does not have it. {model} has: {', '.join(own.model_fields)}"
             )
-        near = difflib.get_close_matches(name, [*known, *REFUSED], n=1, cutoff=0.6)
+        near = difflib.get_close_matches(str(name), [*known, *REFUSED], n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else "`gaterec settings` lists them all."
         raise SettingsError(f"{origin[name]}: {name}: there is no such setting; {hint}")
 
@@ -505,13 +525,36 @@ def _describe(error: ValidationError, origin: Mapping[str, str]) -> str:
     """Pydantic's findings, one line each: source: setting: what was expected, what was found."""
     lines = []
     for finding in error.errors(include_url=False):
-        where = ".".join(str(part) for part in finding["loc"])
+        where = ".".join(str(part) for part in finding["loc"] if part != "[key]")
         source = origin.get(str(finding["loc"][0]) if finding["loc"] else "", "")
-        message = finding["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        message = message if message.startswith(("expected", "unknown")) or finding["type"] == "value_error" else f"expected {message}"
-        found = "" if finding["type"] in {"value_error", "missing"} else f", found {_short(finding['input'])}"
-        lines.append(": ".join(part for part in (source, where, message + found) if part))
+        lines.append(": ".join(part for part in (source, where, _told(finding)) if part))
     return "\n".join(dict.fromkeys(lines))
+
+
+def _told(finding: ErrorDetails) -> str:
+    """What was expected and what was found, in our words where pydantic speaks of its own matters."""
+    kind, context = finding["type"], finding.get("ctx", {})
+    found = f", found {_short(finding['input'])}"
+    match kind:
+        case "value_error":
+            return finding["msg"].removeprefix("Value error, ")
+        case "extra_forbidden":
+            return f"there is no such setting; `gaterec settings {finding['loc'][0]}` lists them"
+        case "missing":
+            return "expected a value, found none"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"expected a dictionary{found}"
+        case "list_type" | "tuple_type":
+            return f"expected a list{found}"
+        case "too_short" | "too_long":
+            bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
+            return f"expected {bound} of them{found}"
+        case "string_too_short" | "string_too_long":
+            bound = f"at least {context['min_length']}" if kind == "string_too_short" else f"at most {context['max_length']}"
+            return f"expected text of {bound} characters{found}"
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+            return f"expected a number {finding['msg'].removeprefix('Input should be ')}{found}"
+    return f"expected {finding['msg'].removeprefix('Input should be ')}{found}"
 
 
 def _short(value: Any, limit: int = 80) -> str:
