@@ -1,0 +1,63 @@
+"""What README and docs claim is there: the snippet runs, the commands parse, the files exist, generated pages are up to date."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from gaterec.cli import app
+from gaterec.models import model_class
+from gaterec.settings import parse_flags, resolve
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+NOT_SETTINGS = {"resume", "config_files", "model", "dataset", "data_path", "help"}
+
+
+def commands() -> list[str]:
+    """Every `gaterec ...` line of README and docs, comments cut off."""
+    found = [line.split("  #")[0].strip(" `") for page in PAGES for line in re.findall(r"^ {4,}(gaterec .*)$", page.read_text(), re.MULTILINE)]
+    assert found
+    return found
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(compile(block, "README.md", "exec"), {})
+    assert "recall@10" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_shown_command_has_a_known_name_and_known_settings(command: str) -> None:
+    _, name, *rest = shlex.split(command)
+    assert name in {entry.name or getattr(entry.callback, "__name__", "") for entry in app.registered_commands}
+    flags = [flag for flag in rest if flag.startswith("--") and flag[2:].partition("=")[0] not in NOT_SETTINGS]
+    resolve(lambda kind: model_class(kind).Settings, flags=parse_flags(flags))
+
+
+def test_the_files_of_the_maps_exist() -> None:
+    for page in (ROOT / "README.md", ROOT / "docs" / "design.md"):
+        (layout,) = re.findall(r"^    src/gaterec/\n(.*?)^    tests/", page.read_text(), re.DOTALL | re.MULTILINE)
+        named = set(re.findall(r"[\w]+\.py", layout))
+        there = {path.name for path in (ROOT / "src" / "gaterec").rglob("*.py")}
+        assert named and named <= there, f"{page.name} names files that are not there: {named - there}"
+        if page.name == "design.md":
+            assert there - named <= {"__init__.py", "windows.py", "counting.py"}, f"{page.name} lacks {there - named}"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_table_of_settings_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert (ROOT / "docs" / "settings.md").read_text() == generate.render(), "run `make docs`"
