@@ -5,6 +5,8 @@ result = gaterec.run(model="HGN", dataset="ml-100k")
 print(result["test_result"])
 """
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -26,3 +28,14 @@ def __getattr__(name: str) -> Any:
 
     module, attribute = _PUBLIC[name]
     return getattr(importlib.import_module(module), attribute)
+
+
+class _Package(ModuleType):
+    """Python binds an imported submodule to its name in the package; where a function has that name, the function is what people mean."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in _PUBLIC or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -34,6 +34,19 @@ from gaterec.train import Course, TrainingState
 FORMAT = 1
 """The version of the run folder's layout; a folder of a newer one is refused."""
 
+IN_RUN_JSON: dict[str, type | tuple[type, ...]] = {
+    "title": str,
+    "settings": dict,
+    "protocol": list,
+    "best_epoch": int,
+    "best_valid_score": (int, float, type(None)),
+    "valid": (dict, type(None)),
+    "test": (dict, type(None)),
+    "baselines": dict,
+    "epochs": list,
+}
+"""What run.json can't lack, and the type of each."""
+
 SAME_BITS_ANYWAY = frozenset(
     {"checkpoint_dir", "data_path", "show_progress", "state", "log_wandb", "wandb_project", "log_tensorboard"}
     | {"loss_decimal_place", "metric_decimal_place"}
@@ -121,7 +134,7 @@ def read_info(folder: Path) -> dict[str, Any]:
     """All of run.json.
 
     Raises:
-        RunError: there is no run in the folder, or one of a newer gaterec.
+        RunError: there is no run in the folder, or a damaged one, or one of a newer gaterec.
     """
     file = folder / "run.json"
     if not folder.is_dir():
@@ -139,6 +152,9 @@ def read_info(folder: Path) -> dict[str, Any]:
         raise RunError(
             f"{folder}: was written by gaterec {info.get('gaterec')} in format {found}; this gaterec {gaterec.__version__} reads up to {FORMAT}: upgrade it"
         )
+    for name, kind in IN_RUN_JSON.items():
+        if name not in info or not isinstance(info[name], kind):
+            raise RunError(f"{file}: is damaged: {name} is {'of a wrong type' if name in info else 'missing'}")
     return dict(info)
 
 

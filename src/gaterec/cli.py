@@ -32,7 +32,11 @@ def run(
     from gaterec.run import run
     from gaterec.settings import parse_flags
 
-    run(model, dataset, config_files.split(), flags=parse_flags(context.args), resume=resume)
+    try:
+        run(model, dataset, config_files.split(), flags=parse_flags(context.args), resume=resume)
+    except KeyboardInterrupt:  # caught here, as Typer ends without a word
+        print("gaterec: stopped; the same command with --resume goes on from the last saved epoch", file=sys.stderr)
+        sys.exit(130)
 
 
 @app.command(context_settings=ANY_SETTING)
@@ -48,11 +52,13 @@ def evaluate(context: typer.Context, folder: Annotated[Path, typer.Argument(help
 def datasets(data_path: Annotated[str, typer.Option("--data_path", help="the folder with NAME/NAME.inter")] = "dataset/") -> None:
     """List the known datasets, and which of them are on this machine."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from gaterec.data.catalog import known_datasets
 
-    table = Table("name", "people", "items", "events", "publisher", "terms", "on this machine")
+    table = Table(Column("name", no_wrap=True), *(Column(name, overflow="fold") for name in ("people", "items", "events")))
+    for name in ("publisher", "terms", "on this machine"):
+        table.add_column(name, overflow="fold")
     table.add_row("demo", "2,000", "480", "about 77,000", "simulated", "none", "made in memory")
     for known in known_datasets(data_path):
         place = str(known.place) if known.place else "no: downloaded when used"
@@ -97,9 +103,6 @@ def main() -> None:
     except GaterecError as error:
         print(f"gaterec: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("gaterec: stopped; the same command with --resume goes on from the last saved epoch", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -112,7 +112,7 @@ def evaluate(
     empty = torch.zeros(0, dtype=torch.int64, device=counts.device)
     all_ranks, all_candidates = torch.cat(ranks or [empty]), torch.cat(candidates or [empty])
     case = torch.from_numpy(cases.case).to(all_ranks.device)
-    top = torch.cat(lists) if lists else None
+    top = torch.cat(lists or [empty.view(0, 0)]) if longest else None
     figures: dict[str, float] = {}
     for name, k in wanted:
         figures |= metrics.measure([name], [k] if k else [], all_ranks, case, all_candidates, top, counts, settings.tail_ratio)
@@ -173,7 +173,7 @@ def _ranks(scores: Tensor, row: Tensor, right: Tensor, lot: Tensor, draw: Tensor
         RunError: a score is not a number.
     """
     own = scores[row, right]
-    if own.isnan().any():
+    if scores.amax().isnan():
         raise RunError("the model's scores are not numbers (NaN): it has diverged; a lower learning_rate or clip_grad_norm may help")
     ranks = torch.empty_like(right)
     # The first right item of every row at once, then the second of those that have one, ...

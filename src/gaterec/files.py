@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path}: can't be written: {_reason(error)}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -66,8 +67,12 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
 
 def check_writable(folder: Path) -> None:
     """Raise RunError now, and not after an hour of training, when nothing can be written into `folder`."""
-    write_whole(folder / ".gaterec-can-write", lambda path: path.write_bytes(b"gaterec"))
-    (folder / ".gaterec-can-write").unlink(missing_ok=True)
+    trial = folder / ".gaterec-can-write"
+    try:
+        write_whole(trial, lambda path: path.write_bytes(b"gaterec"))
+    except RunError as error:
+        raise RunError(f"checkpoint_dir: {str(error).replace(str(trial), str(folder), 1)}; give a folder that can") from None
+    trial.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -78,7 +83,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
     note = json.dumps(about, sort_keys=True)
-    write_whole(path, lambda part: save_file(plain, part, metadata={"about": note, "digest": _digest(plain, note)}))
+    # One entry alone: safetensors writes several in any order, and equal tensors are to make equal files.
+    write_whole(path, lambda part: save_file(plain, part, metadata={"gaterec": f"{_digest(plain, note)} {note}"}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -93,8 +99,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except (OSError, SafetensorError, ValueError) as error:
         raise RunError(f"{path}: can't be read: {_reason(error)}") from None
-    note = metadata.get("about", "")
-    if metadata.get("digest") != _digest(tensors, note):
+    digest, _, note = metadata.get("gaterec", "").partition(" ")
+    if digest != _digest(tensors, note):
         raise RunError(f"{path}: is corrupt: its content does not match the digest that was written with it")
     return tensors, json.loads(note)
 
@@ -109,5 +115,7 @@ def _digest(tensors: Mapping[str, Tensor], note: str) -> str:
 
 def _reason(error: Exception) -> str:
     """What the operating system says, without numbers and paths; a full disk seen through a library says the same."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "there is a file where a folder should be"
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
     return "No space left on device" if "os error 28" in reason.lower() else reason

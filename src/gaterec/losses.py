@@ -26,16 +26,17 @@ def cross_entropy(queries: Tensor, targets: Tensor, weight: Tensor, bias: Tensor
     return ((logits.logsumexp(1, keepdim=True) - at_targets) * real).sum() / real.sum()
 
 
-def bpr(queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def bpr(queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool = False) -> Tensor:
     """-log sigmoid(score of the target - score of a negative), the mean over all pairs (Rendle et al., UAI 2009).
 
     Args:
         negatives: (N, K, S) int64, S items for each target that should score lower.
+        sparse: whether the gradient of weight holds the rows of these items alone.
 
     Range: 0 to infinity; log 2 when all scores are equal.
     """
     ids = torch.cat([targets[:, :, None], negatives], dim=2)  # (N, K, 1 + S)
-    scores = item_scores(queries, ids.flatten(1), weight, bias).view_as(ids)
+    scores = item_scores(queries, ids.flatten(1), weight, bias, sparse).view_as(ids)
     losses = -F.logsigmoid(scores[:, :, :1] - scores[:, :, 1:]).mean(2)  # (N, K)
     if targets.shape[1] == 1:
         return losses.mean()
@@ -43,7 +44,7 @@ def bpr(queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor, bia
     return (losses * real).sum() / real.sum()
 
 
-def item_scores(queries: Tensor, ids: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def item_scores(queries: Tensor, ids: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool = False) -> Tensor:
     """(N, D), (N, M) -> (N, M): the score of M items for each query."""
-    scores = (F.embedding(ids, weight) @ queries[:, :, None]).squeeze(2)
+    scores = (F.embedding(ids, weight, sparse=sparse) @ queries[:, :, None]).squeeze(2)
     return scores if bias is None else scores + F.embedding(ids, bias[:, None]).squeeze(2)

@@ -117,6 +117,7 @@ def run(
     folder = Path(settings.checkpoint_dir) / run_name(settings, prepared.interactions.name, fingerprint)
     if resume and folder.exists():
         display.line(f"{folder}: this run is finished already")
+        clear_states(_states(folder))
         return _finished_result(folder)
     with reproducible(settings, device):
         encoder, course = _train(settings, prepared, device, display, folder, resume)

@@ -8,6 +8,9 @@ from gaterec.data.interactions import Interactions
 from gaterec.data.split import Split
 from gaterec.errors import DataError
 
+TRIES = 64
+"""How often an item that must not be drawn is drawn anew before the items that may be are looked up one by one."""
+
 
 class NegativeSampler:
     """Draws items from 1 to V-1, never padding.
@@ -19,40 +22,68 @@ class NegativeSampler:
     """
 
     def __init__(self, counts: Tensor, alpha: float | None = None, own: Tensor | None = None) -> None:
-        self.items, self.own = len(counts), own
-        self.cumulative: Tensor | None = None
-        if alpha is not None:
-            chosen = counts.double().clone()
-            chosen[0] = 0
-            likelihood = torch.where(chosen > 0, chosen**alpha, 0.0)
-            self.cumulative = likelihood.cumsum(0) / likelihood.sum()
+        self.items, self.own, self.uniform = len(counts), own, alpha is None
+        chosen = counts.double()
+        self.likelihood = torch.ones_like(chosen) if alpha is None else torch.where(chosen > 0, chosen**alpha, 0.0)
+        self.likelihood[0] = 0
+        self.cumulative = _cumulative(self.likelihood)
 
     def draw(self, users: Tensor, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         """(N, *shape) int64: negatives for each of the N users.
 
         Items that a user owns are drawn anew until none is left, so what remains is exactly the distribution without them.
+
+        Raises:
+            DataError: a user owns every item that can be drawn.
         """
         drawn = self._draw((len(users), *shape), users.device, generator)
         if self.own is None:
             return drawn
         owners = users.long().view(-1, *[1] * len(shape)).expand_as(drawn)
         clash = self._owned(owners, drawn)
-        while clash.any():
+        for _ in range(TRIES):
+            if not clash.any():
+                return drawn
             drawn[clash] = self._draw((int(clash.sum()),), users.device, generator)
             clash = self._owned(owners, drawn)
+        for owner in sorted(set(owners[clash].tolist())):  # people who own nearly all that is ever drawn
+            theirs = clash & (owners == owner)
+            drawn[theirs] = self._draw_for(owner, int(theirs.sum()), generator)
         return drawn
 
     def _draw(self, shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
-        if self.cumulative is None:
+        if self.uniform:
             return torch.randint(1, self.items, shape, device=device, generator=generator)
-        points = torch.rand(shape, dtype=torch.float64, device=device, generator=generator)
-        return torch.searchsorted(self.cumulative, points, right=True).clamp(1, self.items - 1)
+        return _draw_by(self.cumulative, shape, generator)
+
+    def _draw_for(self, owner: int, count: int, generator: torch.Generator | None) -> Tensor:
+        """(count,) int64: items that one user doesn't own."""
+        assert self.own is not None
+        theirs = self.own[torch.div(self.own, self.items, rounding_mode="floor") == owner] % self.items
+        likelihood = self.likelihood.index_fill(0, theirs, 0.0)
+        if not likelihood.any():
+            raise DataError(
+                f"there is no negative to draw: all {int(self.likelihood.count_nonzero())} items that can be drawn are one person's own, "
+                "or right answers of one query"
+            )
+        return _draw_by(_cumulative(likelihood), (count,), generator)
 
     def _owned(self, owners: Tensor, drawn: Tensor) -> Tensor:
         assert self.own is not None
         key = owners * self.items + drawn
         found = torch.searchsorted(self.own, key).clamp(max=len(self.own) - 1)
         return self.own[found] == key
+
+
+def _cumulative(likelihood: Tensor) -> Tensor:
+    """(V,) its cumulative sums, formed on the CPU: CUDA has no reproducible way for floating point."""
+    return likelihood.cpu().cumsum(0).to(likelihood.device)
+
+
+def _draw_by(cumulative: Tensor, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    """Items in proportion to the steps of (V,) cumulative."""
+    points = torch.rand(shape, dtype=torch.float64, device=cumulative.device, generator=generator) * cumulative[-1]
+    return torch.searchsorted(cumulative, points, right=True).clamp(max=len(cumulative) - 1)
 
 
 def own_items(interactions: Interactions, split: Split) -> Tensor:

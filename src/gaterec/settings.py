@@ -335,7 +335,7 @@ def split_metric(name: str) -> tuple[str, int | None]:
 class Evaluation(Section):
     eval_args: EvalArgs = Field(EvalArgs(), description="the protocol")  # type: ignore[call-arg]
     repeatable: bool = Field(True, description="true: items seen before may be recommended again; false: they are left out of the ranking")
-    metrics: Annotated[list[Metric], BeforeValidator(_as_list)] = Field(
+    metrics: list[Metric] = Field(
         ["Recall", "MRR", "NDCG", "Hit", "Precision"], min_length=1, description="what is measured"
     )
     topk: Annotated[list[Annotated[int, Field(ge=1, le=1_000_000)]], BeforeValidator(_as_list)] = Field(
@@ -356,8 +356,9 @@ class Evaluation(Section):
     @field_validator("metrics", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, str | list | tuple):
             return value
+        value = [value] if isinstance(value, str) else value
         return [METRICS.get(name.lower(), name) if isinstance(name, str) else name for name in value]
 
     @field_validator("valid_metric")

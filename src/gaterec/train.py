@@ -118,7 +118,7 @@ class Trainer:
             self.model.eval()
             entry["valid"] = self.validate()
             self._follow(number, entry["valid"][self.settings.valid_metric.lower()])
-        elif self.validate is None:
+        elif self.course.best_score is None:  # nothing was validated yet: the last epoch is the best known
             self._keep(number)
         return entry
 
@@ -181,7 +181,9 @@ class Trainer:
                 which, _, rest = rest.partition(".")
                 if kind == "optimizer" and int(which) == i:
                     index, _, name = rest.partition(".")
-                    content["state"].setdefault(int(index), {})[name] = value.clone()
+                    # SparseAdam counts its steps in a Python integer, and reckons in other bits with a tensor.
+                    whole = value.dim() == 0 and not value.is_floating_point()
+                    content["state"].setdefault(int(index), {})[name] = int(value) if whole else value.clone()
             optimizer.load_state_dict(content)
 
 
@@ -193,7 +195,7 @@ def batch_loss(model: SequenceEncoder, batch: Batch, settings: Settings, sampler
         loss = cross_entropy(queries, batch.targets, weight, bias)
     else:
         negatives = draw_negatives(queries, batch, settings.negatives, sampler, model)
-        loss = bpr(queries, batch.targets, negatives, weight, bias)
+        loss = bpr(queries, batch.targets, negatives, weight, bias, sparse=settings.learner == "sparse_adam")
     penalty = model.penalty(batch.users, batch.items, batch.targets)
     return loss if penalty is None else loss + penalty
 
@@ -269,7 +271,8 @@ def reproducible(settings: Settings, device: torch.device) -> Iterator[None]:
     """Inside, the same settings give the same bits, and outside nothing of it is left: neither torch's seed nor its switches."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, when it starts
     memory: Any = deterministic  # its switch is a property of the module, which type checkers can't see
-    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = memory.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         torch.use_deterministic_algorithms(settings.reproducibility)
@@ -278,8 +281,8 @@ def reproducible(settings: Settings, device: torch.device) -> Iterator[None]:
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before[0])
-            memory.fill_uninitialized_memory = before[1]
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+            memory.fill_uninitialized_memory = filled
 
 
 def pick_device(settings: Settings) -> torch.device:

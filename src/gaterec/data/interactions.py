@@ -101,9 +101,11 @@ def title_column(items: pl.DataFrame) -> str | None:
 
 
 def _vocabulary(ids: pl.Series, first: str) -> pl.Series:
-    """All ids in order of first appearance, behind the id that stands for none of them."""
+    """All ids in order of first appearance, behind one that stands for none of them (in more brackets, where a log has that very id)."""
     known = ids.unique(maintain_order=True)
-    return pl.concat([pl.Series(ids.name, [first]), known.filter(known != first)])
+    while first in known:
+        first = f"[{first}]"
+    return pl.concat([pl.Series(ids.name, [first]), known])
 
 
 def _codes(ids: pl.Series, vocabulary: pl.Series) -> pl.Series:

@@ -77,6 +77,11 @@ def split_interactions(interactions: Interactions, protocol: EvalArgs) -> Split:
     split = Split(interactions.offsets[:-1] + train, interactions.offsets[:-1] + train + valid)
     if train.max(initial=0) < 2:
         raise DataError(f"{interactions.name}: nobody has two training events under eval_args.split {protocol.split}")
+    if train.sum() == lengths.sum() and (kind == "LS" or sum(how[1:]) > 0):
+        raise DataError(
+            f"{interactions.name}: all histories are too short to hold anything out under eval_args.split {protocol.split}; "
+            "{'RS': [1, 0, 0]} trains on everything and judges nothing"
+        )
     return split
 
 
@@ -140,15 +145,15 @@ def make_cases(interactions: Interactions, split: Split, part: Part, target: Lit
     begin, end = split.held_out(interactions, part)
     counts = end - begin
     user = np.repeat(np.arange(len(counts)), counts)
-    position = ranges(begin, counts)
-    relevant = interactions.item[position].astype(np.int64)
+    held_out = ranges(begin, counts)
+    position = held_out if target == "next" else begin[user]
+    asked = position > interactions.offsets[user]
+    user, position, relevant = user[asked], position[asked], interactions.item[held_out[asked]].astype(np.int64)
     if target == "all":
         # A right item counts once however often it comes.
         pairs = np.unique(user * len(interactions.items) + relevant)
         user, relevant = np.divmod(pairs, len(interactions.items))
         position = begin[user]
-    asked = position > interactions.offsets[user]
-    user, position, relevant = user[asked], position[asked], relevant[asked]
     first = np.ones(len(user), dtype=bool)
     first[1:] = (user[1:] != user[:-1]) | (position[1:] != position[:-1])
     return Cases(
@@ -156,7 +161,7 @@ def make_cases(interactions: Interactions, split: Split, part: Part, target: Lit
         position[first],
         relevant,
         np.cumsum(first) - 1,
-        int(counts.sum() - len(relevant)) if target == "next" else int((~asked).sum()),
+        int((~asked).sum()),
     )
 
 

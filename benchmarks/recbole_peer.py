@@ -1,0 +1,65 @@
+"""Trains RecBole's HGN one epoch at a time; run by the peer's own Python, never imported (see peer.py).
+
+    .peer/bin/python benchmarks/recbole_peer.py --data_path ../shared/datasets --epochs 3 --settings '{"loss_type": "BPR"}'
+
+Prints one line of JSON when it is ready (after an epoch that warms up), then one per epoch: {"seconds": 12.3}. The seconds are those of the
+training loop alone. With --wait it waits for a line on its standard input before each epoch.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import time
+
+import numpy as np
+
+# RecBole 1.2.1 speaks names that NumPy has given up, and reads checkpoints that torch now refuses.
+for name, kind in {"float": float, "int": int, "bool": bool, "object": object, "long": int}.items():
+    setattr(np, name, kind)
+
+import torch  # noqa: E402
+
+_load = torch.load
+torch.load = lambda *args, **kwargs: _load(*args, **{"weights_only": False, **kwargs})
+
+from recbole.config import Config  # type: ignore[import-not-found]  # noqa: E402
+from recbole.data import create_dataset, data_preparation  # type: ignore[import-not-found]  # noqa: E402
+from recbole.utils import get_model, get_trainer, init_seed  # type: ignore[import-not-found]  # noqa: E402
+
+
+def main() -> None:
+    """Prepare, warm up, train."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data_path", required=True)
+    parser.add_argument("--dataset", default="ml-100k")
+    parser.add_argument("--settings", type=json.loads, default={})
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="how many cores to use; torch's own choice, all of them, without it")
+    parser.add_argument("--wait", action="store_true")
+    asked = parser.parse_args()
+    sys.argv = sys.argv[:1]  # RecBole reads the command line too
+    logging.disable(logging.WARNING)
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    settings = {"data_path": asked.data_path, "show_progress": False, **asked.settings}
+    if settings.get("loss_type", "CE") == "CE":
+        settings["train_neg_sample_args"] = None  # else RecBole's default for it makes HGN raise
+    config = Config(model="HGN", dataset=asked.dataset, config_dict=settings)
+    init_seed(config["seed"], config["reproducibility"])
+    train_data, _, _ = data_preparation(config, create_dataset(config))
+    model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    trainer._train_epoch(train_data, 0, show_progress=False)
+    about = {"ready": True, "targets": len(train_data._dataset), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    print(json.dumps(about), flush=True)
+    for epoch in range(1, asked.epochs + 1):
+        if asked.wait and not sys.stdin.readline():
+            break
+        begin = time.perf_counter()
+        trainer._train_epoch(train_data, epoch, show_progress=False)
+        print(json.dumps({"seconds": time.perf_counter() - begin}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

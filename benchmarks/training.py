@@ -1,0 +1,83 @@
+"""A training of gaterec that stops after every epoch, so that benchmarks can take turns with something else."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from benchmarks.harness import Options
+from gaterec.data.batches import TrainingBatches
+from gaterec.models import model_class
+from gaterec.run import Prepared, prepare
+from gaterec.sampling import NegativeSampler, own_items
+from gaterec.settings import Settings, resolve
+from gaterec.train import Trainer, pick_device, reproducible
+
+
+def settings_for(options: Options, dataset: str, changed: Mapping[str, Any]) -> Settings:
+    """HGN's defaults on a dataset, but for what is changed; trains quietly for as long as one likes and never validates."""
+    quiet = {"data_path": str(options.data_path), "state": "WARNING", "show_progress": False}
+    endless = {"epochs": 1_000_000, "eval_step": 0}
+    return resolve(lambda kind: model_class(kind).Settings, "HGN", dataset, config_dict={**quiet, **endless, **changed})
+
+
+def batches_for(settings: Settings, prepared: Prepared) -> TrainingBatches:
+    """The batches that a run of these settings trains on."""
+    return TrainingBatches(
+        prepared.interactions,
+        prepared.split,
+        window=settings.MAX_ITEM_LIST_LENGTH,
+        batch_size=settings.train_batch_size,
+        next_items=settings.next_items,
+        shuffle=settings.shuffle,
+        seed=settings.seed,
+        device=pick_device(settings),
+    )
+
+
+class Training:
+    """A training as in gaterec.run; every call trains one more epoch and answers its seconds, as the run's own log has them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.device = settings, pick_device(settings)
+        self.prepared = prepare(settings, None)
+        self.batches = batches_for(settings, self.prepared)
+        interactions, counts = self.prepared.interactions, self.prepared.counts.to(self.device)
+        with reproducible(settings, self.device):
+            kind = model_class(settings.model)
+            model = kind(len(interactions.users), len(interactions.items), settings.MAX_ITEM_LIST_LENGTH, settings.model_settings)
+            model = model.to(self.device)
+            model.fit_counts(counts)
+            negatives = settings.negatives
+            may_be_own = settings.negatives_may_be_own or settings.loss_type == "CE"
+            own = None if may_be_own else own_items(interactions, self.prepared.split).to(self.device)
+            sampler = NegativeSampler(counts, negatives.alpha if negatives.distribution == "popularity" else None, own)
+            self.epochs = Trainer(model, self.batches, sampler, None, settings).epochs()
+
+    def __call__(self) -> float:
+        with reproducible(self.settings, self.device):
+            return float(next(self.epochs)["seconds"])
+
+
+def product_floor(training: Training) -> Callable[[], None]:
+    """An epoch's bare matrix products over the catalogue: scores, gradient of the queries, gradient of the table; nothing else.
+
+    They write into memory that is there already, at the very shapes that the training's batches have.
+    """
+    catalogue, size = len(training.prepared.interactions.items), training.settings.model_settings.embedding_size
+    targets = [int(training.batches.count[rows].sum()) for rows in training.batches.plan(1)]
+    device = training.device
+    table = torch.randn(catalogue, size, device=device)
+    queries, of_queries = (torch.randn(max(targets), size, device=device) for _ in range(2))
+    scores, of_scores = (torch.randn(max(targets), catalogue, device=device) for _ in range(2))
+    of_table = torch.empty_like(table)
+
+    def epoch() -> None:
+        for n in targets:
+            torch.mm(queries[:n], table.T, out=scores[:n])  # (N, V)
+            torch.mm(of_scores[:n], table, out=of_queries[:n])  # (N, D)
+            torch.mm(of_scores[:n].T, queries[:n], out=of_table)  # (V, D)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return epoch

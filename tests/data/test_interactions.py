@@ -1,0 +1,177 @@
+"""Histories from logs: the example of the docstring, order, ids, fingerprints."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gaterec.data.filters import apply_filters
+from gaterec.data.interactions import Interactions, build_interactions, item_columns, title_column
+from gaterec.data.log import Log
+from gaterec.data.read import read_log
+from gaterec.errors import DataError
+from tests.histories import settings
+
+
+def log(users: str, items: str, times: list[Any] | None = None, things: pl.DataFrame | None = None) -> Log:
+    """A log from ids separated by blanks."""
+    columns = {"user_id": users.split(), "item_id": items.split()} | ({} if times is None else {"timestamp": times})
+    return Log("test", "test.inter", pl.DataFrame(columns), items=things)
+
+
+def history(interactions: Interactions, person: str) -> list[str]:
+    p = interactions.users.to_list().index(person)
+    events = interactions.item[interactions.offsets[p] : interactions.offsets[p + 1]]
+    return [interactions.items[int(item)] for item in events]
+
+
+def test_the_example_of_the_docstring() -> None:
+    found = build_interactions(log("ann bob ann bob", "tea jam rye tea", [3, 1, 2, 9]), settings())
+    assert found.users.to_list() == ["[unknown]", "ann", "bob"]
+    assert found.items.to_list() == ["[padding]", "tea", "jam", "rye"]
+    assert found.item.tolist() == [3, 1, 2, 1]
+    assert found.offsets.tolist() == [0, 0, 2, 4]
+    assert found.time.tolist() == [2, 3, 1, 9]
+    assert found.user.tolist() == [1, 1, 2, 2]
+    assert found.lengths.tolist() == [0, 2, 2]
+    assert [str(array.dtype) for array in (found.item, found.offsets, found.user)] == ["int32", "int64", "int32"]
+
+
+def test_equal_times_keep_the_order_of_the_file() -> None:
+    users, items = "u v " * 50, " ".join(f"i{n}" for n in range(100))
+    found = build_interactions(log(users, items, [5] * 40 + [4] * 60), settings())
+    rows = [n for n in range(100) if n % 2 == 0]
+    expected = [f"i{n}" for n in rows if n >= 40] + [f"i{n}" for n in rows if n < 40]
+    assert history(found, "u") == expected
+
+
+def test_without_times_the_order_of_the_file_is_the_order_of_events() -> None:
+    found = build_interactions(log("u v u v u", "c a b d a"), settings())
+    assert history(found, "u") == ["c", "b", "a"]
+    assert history(found, "v") == ["a", "d"]
+
+
+def test_times_keep_every_bit() -> None:
+    """Neighbours that are one number in float32, and as 64-bit integers beyond what float64 holds."""
+    late = 2**60
+    found = build_interactions(log("u u u u", "d c b a", [late + 3, late + 2, late + 1, late]), settings())
+    assert history(found, "u") == ["a", "b", "c", "d"]
+    assert found.time.tolist() == [late, late + 1, late + 2, late + 3]
+
+
+def test_negative_and_fractional_times_are_in_order() -> None:
+    found = build_interactions(log("u u u", "c a b", [0.5, -1e9, 0.25]), settings())
+    assert history(found, "u") == ["a", "b", "c"]
+
+
+def test_field_names_come_from_the_settings() -> None:
+    events = pl.DataFrame({"who": ["a", "a"], "what": ["x", "y"], "when": [2, 1]})
+    found = build_interactions(Log("t", "t", events), settings(USER_ID_FIELD="who", ITEM_ID_FIELD="what", TIME_FIELD="when"))
+    assert history(found, "a") == ["y", "x"]
+
+
+def random_log() -> Log:
+    random = np.random.default_rng(0)
+    users = " ".join(f"u{n}" for n in random.integers(0, 20, 400))
+    items = " ".join(f"i{n}" for n in random.integers(0, 50, 400))
+    return log(users, items, random.permutation(400).tolist())
+
+
+def test_random_order_is_a_permutation_of_each_history_from_the_seed() -> None:
+    by_time = build_interactions(random_log(), settings())
+    shuffled, again, other = (build_interactions(random_log(), settings(eval_args={"order": "RO"}, seed=seed)) for seed in (1, 1, 2))
+    for person in by_time.users[1:]:
+        assert sorted(history(shuffled, person)) == sorted(history(by_time, person))
+    assert not np.array_equal(shuffled.item, by_time.item)
+    assert np.array_equal(shuffled.item, again.item)
+    assert not np.array_equal(shuffled.item, other.item)
+
+
+def test_fingerprints_are_equal_for_equal_data(tmp_path: Path) -> None:
+    first = random_log()
+    file = tmp_path / "log.csv"
+    first.events.write_csv(file)
+    fingerprint = build_interactions(first, settings()).fingerprint()
+    assert build_interactions(read_log(file, settings()), settings()).fingerprint() == fingerprint
+    assert (
+        build_interactions(read_log(first.events.with_columns(pl.col("timestamp").cast(pl.Float64)), settings()), settings()).fingerprint()
+        == fingerprint
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        log("u u v v", "a b a c", [1, 2, 3, 4]),
+        log("u u v v", "a b a b", [1, 2, 3, 5]),
+        log("u u v v", "a c a c", [1, 2, 3, 4]),
+        log("u u w w", "a b a b", [1, 2, 3, 4]),
+        log("u u u v", "a b a b", [1, 2, 3, 4]),
+        log("u u v v", "ab b ab b", [1, 2, 3, 4]),
+    ],
+    ids=["an item", "a time", "an item's id", "a person's id", "whose event", "a longer id"],
+)
+def test_fingerprints_differ_for_different_data(changed: Log) -> None:
+    before = build_interactions(log("u u v v", "a b a b", [1, 2, 3, 4]), settings())
+    assert build_interactions(changed, settings()).fingerprint() != before.fingerprint()
+
+
+def test_ids_that_look_like_padding_and_unknown_are_ids_as_any_other() -> None:
+    found = build_interactions(log("[unknown] ann [unknown]", "[padding] [padding] [[padding]]"), settings())
+    assert found.users.n_unique() == len(found.users) == 3
+    assert found.items.n_unique() == len(found.items) == 3
+    assert (found.item > 0).all()
+    assert found.lengths.tolist() == [0, 2, 1]
+    assert history(found, "[unknown]") == ["[padding]", "[[padding]]"]
+
+
+def test_ids_of_all_kinds_stay_apart() -> None:
+    found = build_interactions(
+        Log("t", "t", pl.DataFrame({"user_id": ["é", "e", "é", ""], "item_id": ["1", "01", "1.0", "1 "]})), settings()
+    )
+    assert found.items.to_list()[1:] == ["1", "01", "1.0", "1 "]
+    assert found.users.to_list()[1:] == ["é", "e", ""]
+
+
+def test_more_items_than_a_byte_or_two_can_number() -> None:
+    names = [f"i{n}" for n in range(70_000)]
+    found = build_interactions(Log("t", "t", pl.DataFrame({"user_id": ["u"] * 70_000, "item_id": names})), settings())
+    assert found.item.tolist() == list(range(1, 70_001))
+
+
+@pytest.mark.parametrize("users", ["a b c", ""])
+def test_nobody_with_two_events_is_an_error(users: str) -> None:
+    events = pl.DataFrame(
+        {"user_id": users.split(), "item_id": ["x"] * len(users.split())}, schema={"user_id": pl.String, "item_id": pl.String}
+    )
+    with pytest.raises(DataError, match=r"test\.inter: nobody has two events") as found:
+        build_interactions(Log("test", "test.inter", events), settings())
+    assert f"({len(users.split())} events)" in str(found.value)
+
+
+def test_item_columns_stand_in_the_order_of_the_items() -> None:
+    things = pl.DataFrame({"item_id": ["jam", "tea", "pie"], "title": ["Jam", "Tea", "Pie"]})
+    source = log("ann ann ann", "tea rye jam", things=things)
+    found = item_columns(build_interactions(source, settings()), source, "item_id")
+    assert found.rows() == [("[padding]", None), ("tea", "Tea"), ("rye", None), ("jam", "Jam")]
+    assert title_column(found) == "title"
+
+
+def test_without_an_item_file_there_are_ids_alone() -> None:
+    source = log("ann ann", "tea rye")
+    found = item_columns(build_interactions(source, settings()), source, "item_id")
+    assert found.rows() == [("[padding]",), ("tea",), ("rye",)]
+    assert title_column(found) is None
+
+
+def test_user_373_of_ml_100k_comes_out_in_true_order(datasets: Path) -> None:
+    """Their times differ by less than float32 can tell."""
+    file = datasets / "ml-100k" / "ml-100k.inter"
+    rows = [line.split("\t") for line in file.read_text().splitlines()[1:]]
+    mine = sorted((int(time), n) for n, (user, _, _, time) in enumerate(rows) if user == "373")
+    assert len({np.float32(time) for time, _ in mine}) < len({time for time, _ in mine})
+    interactions = build_interactions(apply_filters(read_log(file, settings()), settings())[0], settings())
+    assert history(interactions, "373") == [rows[n][1] for _, n in mine]
+    assert len(mine) == 233

@@ -1,0 +1,138 @@
+"""Each fast function against the plain line that it equals."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from gaterec.kernels.windows import gated_average, gated_maximum, shift, sliding_sum
+
+Pool = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+SHAPES = [  # (batch, length, window)
+    (1, 1, 1),
+    (2, 1, 5),
+    (3, 7, 1),
+    (3, 7, 3),
+    (2, 7, 7),
+    (2, 7, 20),
+    (2, 32, 5),
+    (2, 33, 5),
+    (2, 100, 5),  # several blocks of 32
+    (1, 130, 40),  # several blocks of the window's own length
+    (2, 64, 64),
+]
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def gates(batch: int, length: int, window: int, empty: float = 0.2, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Values, item gates of which some are shut as padding, position gates."""
+    item_gate = random(batch, length, seed=seed + 1)
+    item_gate[random(batch, length, seed=seed + 2).sigmoid() < empty] = -torch.inf
+    return random(batch, length, 3, seed=seed), item_gate, random(batch, window, seed=seed + 3)
+
+
+def window_events(item_gate: Tensor, position_gate: Tensor, b: int, t: int) -> list[tuple[int, Tensor]]:
+    """Where the real events of window t stand, and their gates."""
+    reach = range(min(position_gate.shape[1], t + 1))
+    return [(t - p, torch.sigmoid(item_gate[b, t - p] + position_gate[b, p])) for p in reach if item_gate[b, t - p] > -torch.inf]
+
+
+def plain_average(values: Tensor, item_gate: Tensor, position_gate: Tensor) -> Tensor:
+    out = torch.zeros_like(values)
+    for b, t in itertools.product(range(values.shape[0]), range(values.shape[1])):
+        events = window_events(item_gate, position_gate, b, t)
+        if events:
+            total = sum((gate * values[b, at] for at, gate in events), torch.zeros_like(values[b, t]))
+            out[b, t] = total / sum(float(gate) for _, gate in events)
+    return out
+
+
+def plain_maximum(values: Tensor, item_gate: Tensor, position_gate: Tensor) -> Tensor:
+    out = torch.zeros_like(values)
+    for b, t in itertools.product(range(values.shape[0]), range(values.shape[1])):
+        events = window_events(item_gate, position_gate, b, t)
+        if events:
+            out[b, t] = torch.stack([gate * values[b, at] for at, gate in events]).amax(0)
+    return out
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 5, 9])
+def test_shift_moves_later_and_fills(steps: int) -> None:
+    x = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])
+    expected = [([-1.0] * steps + row)[:4] for row in x.tolist()]
+    assert shift(x, steps, -1.0).tolist() == expected
+
+
+def test_shift_keeps_further_dimensions() -> None:
+    x = random(2, 5, 3)
+    assert torch.equal(shift(x, 2)[:, 2:], x[:, :3])
+    assert not shift(x, 2)[:, :2].any()
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 5, 6, 7, 8, 13, 50])
+@pytest.mark.parametrize("length", [1, 2, 7, 13])
+def test_sliding_sum_equals_its_plain_line(length: int, window: int) -> None:
+    x = random(2, length, 3)
+    torch.testing.assert_close(sliding_sum(x, window), sum((shift(x, p) for p in range(window)), torch.zeros_like(x)))
+
+
+def test_sliding_sum_takes_no_differences_of_large_sums() -> None:
+    x = random(1, 300, 2).float()
+    x[:, :100] += 1e7  # a running total would lose what comes after these
+    exact = sliding_sum(x.double(), 50)
+    assert (sliding_sum(x, 50)[:, 150:] - exact[:, 150:]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gated_average_equals_its_plain_line(shape: tuple[int, int, int]) -> None:
+    parts = gates(*shape)
+    torch.testing.assert_close(gated_average(*parts), plain_average(*parts), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gated_maximum_equals_its_plain_line(shape: tuple[int, int, int]) -> None:
+    parts = gates(*shape)
+    torch.testing.assert_close(gated_maximum(*parts), plain_maximum(*parts), rtol=0, atol=1e-12)
+
+
+def test_negative_values_stay_negative_in_the_maximum() -> None:
+    values, item_gate, position_gate = gates(2, 40, 5)
+    values = -values.abs() - 0.1
+    item_gate[0, :10] = -torch.inf
+    events = torch.stack([shift(item_gate, p, -torch.inf) > -torch.inf for p in range(5)]).any(0)
+    assert events.any()
+    assert not events.all()
+    out = gated_maximum(values, item_gate, position_gate)
+    assert (out[events] < 0).all()
+    assert (out[~events] == 0).all()
+
+
+@pytest.mark.parametrize("pool", [gated_average, gated_maximum])
+def test_a_window_without_events_is_zero_and_its_gradient_finite(pool: Pool) -> None:
+    values, item_gate, position_gate = gates(2, 9, 3)
+    item_gate[:] = -torch.inf
+    values.requires_grad_()
+    position_gate.requires_grad_()
+    out = pool(values, item_gate, position_gate)
+    assert not out.any()
+    out.sum().backward()  # type: ignore[no-untyped-call]
+    assert values.grad is not None
+    assert position_gate.grad is not None
+    assert not values.grad.any()
+    assert not position_gate.grad.any()
+
+
+@pytest.mark.parametrize("pool", [gated_average, gated_maximum])
+@pytest.mark.parametrize("shape", [(2, 5, 3), (1, 4, 9), (1, 34, 2)])
+def test_gradients_are_those_of_finite_differences(pool: Pool, shape: tuple[int, int, int]) -> None:
+    values, item_gate, position_gate = gates(*shape, empty=0.0)
+    hole = torch.zeros_like(item_gate, dtype=torch.bool)
+    hole[:, 1] = True
+    inputs = tuple(part.requires_grad_() for part in (values[:, :, :2].detach().clone(), item_gate, position_gate))
+    assert torch.autograd.gradcheck(lambda v, i, p: pool(v, i.masked_fill(hole, -torch.inf), p), inputs)

@@ -1,0 +1,158 @@
+"""The benchmarks' own arithmetic and bookkeeping; the figures themselves are for `make bench`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks.harness import (
+    PAGE,
+    RESULTS,
+    Benchmark,
+    Options,
+    Row,
+    Skipped,
+    as_markdown,
+    in_turns,
+    page,
+    ratio,
+    read_results,
+    run_benchmark,
+    save,
+    timed,
+    written,
+)
+from benchmarks.padding import windows_cut_out
+from benchmarks.peer import peer_python
+from gaterec.data.interactions import Interactions
+from gaterec.data.split import Split
+
+
+def two_rows(options: Options) -> Iterator[Row | Skipped]:
+    yield {"what": "a|b", "peer": 12.0, "ours": 2.0, "peer / ours": 6.0}
+    yield Skipped("the other", "it is not here")
+    yield {"what": "c", "ours": 3.0}
+
+
+SAMPLE = Benchmark(
+    "sample",
+    "A sample",
+    "Two rows.",
+    {"what": "{}", "peer": "{:.1f} s", "ours": "{:.2f} s", "peer / ours": "{:.1f}x"},
+    "peer / ours",
+    two_rows,
+)
+
+
+def test_a_ratio_is_the_median_within_rounds() -> None:
+    assert ratio([10.0, 40.0, 11.0], [1.0, 4.0, 1.0]) == 10.0
+    assert ratio([2.0, 9.0], [1.0, 3.0]) == 2.5
+    with pytest.raises(ValueError, match="zip"):
+        ratio([1.0], [1.0, 2.0])
+
+
+def test_contenders_take_turns_and_the_first_round_does_not_count() -> None:
+    calls: list[str] = []
+
+    def contender(name: str) -> float:
+        calls.append(name)
+        return float(len(calls))
+
+    found = in_turns({"a": lambda: contender("a"), "b": lambda: contender("b")}, 2)
+    assert "".join(calls) == "abbaab"
+    assert found == {"a": [4.0, 5.0], "b": [3.0, 6.0]}
+
+
+def test_timed_measures_the_work_it_did() -> None:
+    done: list[int] = []
+    assert timed(lambda: done.append(1))() >= 0
+    assert done == [1]
+
+
+def test_a_table_needs_a_ratio_and_rows_of_its_columns() -> None:
+    with pytest.raises(AssertionError, match="without a ratio"):
+        Benchmark("bad", "", "", {"ours": "{}"}, "peer / ours", two_rows)
+    with pytest.raises(AssertionError, match="no columns"):
+        run_benchmark(Benchmark("bad", "", "", {"ours": "{}"}, "ours", lambda options: [{"theirs": 1}]), Options(tell=lambda text: None))
+
+
+def test_a_result_says_what_was_skipped_and_on_what_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run_benchmark(SAMPLE, Options(repeats=3))
+    assert "sample: skipped the other: it is not here" in capsys.readouterr().out
+    assert [row["what"] for row in result["rows"]] == ["a|b", "c"]
+    assert result["machine"]["cores"] >= 1
+    assert {"cpu", "torch", "threads", "date"} <= set(result["machine"])
+
+
+def test_the_page_of_a_result(tmp_path: Path) -> None:
+    result = run_benchmark(SAMPLE, Options(repeats=3, tell=lambda text: None))
+    host = {"cores": 2, "cpu": "A CPU", "gpu": None, "threads": 2, "load": 0.1, "torch": "2.13.0", "gaterec": "1", "date": "2026-01-02"}
+    save({**result, "machine": host}, tmp_path)
+    (read,) = read_results(tmp_path, ["none", "sample"])
+    assert as_markdown(read) == (
+        "## A sample\n\nTwo rows.\n\n"
+        "| what | peer | ours | peer / ours |\n| --- | ---: | ---: | ---: |\n"
+        "| a\\|b | 12.0 s | 2.00 s | 6.0x |\n| c | - | 3.00 s | - |\n\n"
+        "Not measured: the other: it is not here.\n\n"
+        "Made by `python -m benchmarks sample` on 2 cores (A CPU, 2 threads, load before: 0.1), torch 2.13.0, gaterec 1, 3 rounds, 2026-01-02.\n"
+    )
+
+
+def test_values_are_written_in_their_columns_form() -> None:
+    assert written(0.1234, "{:.1%}") == "12.3%"
+    assert written(None, "{:.1%}") == "-"
+
+
+def test_the_page_is_made_from_the_results() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(read_results(RESULTS, command.NAMES))
+
+
+def test_without_data_every_benchmark_says_so_and_leaves_its_results_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--data_path", str(tmp_path / "nowhere"), "--results", str(tmp_path / "results")]) == 0
+    said = capsys.readouterr().out
+    for name in command.NAMES:
+        assert f"{name}: skipped " in said
+    assert "there is no" in said
+    assert not (tmp_path / "results").exists()
+
+
+def test_list_names_them_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--list"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said] == list(command.NAMES)
+    for name in command.NAMES:
+        assert command.load(name).name == name
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["epoc"])
+    assert "there is no benchmark epoc" in capsys.readouterr().err
+
+
+def test_a_peer_that_is_not_there_is_skipped_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GATEREC_PEER_PYTHON", str(tmp_path / "python"))
+    found = peer_python.__wrapped__()
+    assert isinstance(found, Skipped)
+    assert "GATEREC_PEER_PYTHON" in found.why
+
+
+def test_windows_cut_out_are_counted_as_they_would_be_copied() -> None:
+    lengths = [0, 1, 2, 5, 9]
+    offsets = np.cumsum([0, *lengths])
+    interactions = Interactions("x", pl.Series(["u"] * 5), pl.Series(["i"]), np.ones(17, np.int32), offsets, np.arange(17))
+    split = Split(offsets[1:], offsets[1:])
+    for window in (1, 3, 20):
+        events = sum(min(t, window) for n in lengths for t in range(1, n))
+        assert windows_cut_out(interactions, split, window) == (events, window * sum(max(n - 1, 0) for n in lengths))
+
+
+def test_results_are_whole() -> None:
+    for file in RESULTS.glob("*.json"):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        assert result["name"] == file.stem
+        assert result["rows"]

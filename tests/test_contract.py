@@ -1,0 +1,182 @@
+"""What every registered model must do (see gaterec.models.encoder)."""
+
+import inspect
+
+import pytest
+import torch
+from torch import Tensor
+
+from gaterec.errors import SettingsError
+from gaterec.files import read_tensors, write_tensors
+from gaterec.losses import bpr, cross_entropy
+from gaterec.models import MODELS, model_class
+from gaterec.models.encoder import SequenceEncoder, masked_bias
+
+USERS, ITEMS, WINDOW = 7, 23, 4
+
+
+def make(name: str) -> SequenceEncoder:
+    """A model in evaluation mode whose weights are far from their start, save the rows of padding and of the unknown person."""
+    torch.manual_seed(0)
+    kind = model_class(name)
+    model = kind(USERS, ITEMS, WINDOW, kind.Settings())
+    model.fit_counts(torch.arange(ITEMS) % 5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter) * (parameter != 0))
+    return model.eval()
+
+
+def histories() -> tuple[Tensor, Tensor]:
+    items = torch.randint(1, ITEMS, (5, 40), generator=torch.Generator().manual_seed(1))
+    return torch.arange(5), items
+
+
+each_model = pytest.mark.parametrize("name", MODELS)
+
+
+@each_model
+def test_the_registry_names_a_model_and_says_what_it_is(name: str) -> None:
+    kind = model_class(name)
+    assert kind.__name__ == name
+    assert issubclass(kind, SequenceEncoder)
+    assert not inspect.isabstract(kind)
+    assert len(MODELS[name][1]) > 20
+
+
+@each_model
+def test_shapes(name: str) -> None:
+    model, (users, items) = make(name), histories()
+    queries, (weight, bias) = model.encode(users, items), model.item_table()
+    assert queries.shape == (5, 40, weight.shape[1])
+    assert weight.shape[0] == ITEMS
+    assert bias is None or bias.shape == (ITEMS,)
+    assert model.encode(users, items[:, :1]).shape == (5, 1, weight.shape[1])
+    assert model.encode(users, items.int()).equal(queries)
+
+
+@each_model
+@pytest.mark.parametrize("t", [0, 1, 17, 38])
+def test_later_events_change_no_query(name: str, t: int) -> None:
+    model, (users, items) = make(name), histories()
+    changed = items.clone()
+    changed[:, t + 1 :] = items[:, t + 1 :] % (ITEMS - 1) + 1
+    assert (changed != items)[:, t + 1 :].all()
+    torch.testing.assert_close(model.encode(users, changed)[:, : t + 1], model.encode(users, items)[:, : t + 1], rtol=0, atol=1e-6)
+
+
+@each_model
+def test_no_gradient_comes_from_later_events(name: str) -> None:
+    """An item that stands nowhere but after t gets no gradient from the queries up to t."""
+    model, (users, items) = make(name), histories()
+    if not list(model.parameters()):
+        return
+    items = items.where(items != ITEMS - 1, 1)
+    items[:, 20:] = ITEMS - 1
+    model.encode(users, items)[:, :20].square().sum().backward()  # type: ignore[no-untyped-call]
+    for name, parameter in model.named_parameters():
+        if len(parameter) == ITEMS and parameter.grad is not None:
+            assert not parameter.grad[ITEMS - 1].any(), name
+
+
+@each_model
+def test_padding_after_and_before_the_events_changes_no_query(name: str) -> None:
+    model, (users, items) = make(name), histories()
+    queries = model.encode(users, items)
+    nothing = torch.zeros(5, 9, dtype=items.dtype)
+    torch.testing.assert_close(model.encode(users, torch.cat([items, nothing], 1))[:, :40], queries, rtol=0, atol=1e-6)
+    torch.testing.assert_close(model.encode(users, torch.cat([nothing, items], 1))[:, 9:], queries, rtol=0, atol=1e-6)
+
+
+@each_model
+def test_a_query_depends_on_its_own_row_alone(name: str) -> None:
+    model, (users, items) = make(name), histories()
+    together = model.encode(users, items)
+    for row in range(5):
+        torch.testing.assert_close(model.encode(users[row : row + 1], items[row : row + 1])[0], together[row], rtol=0, atol=1e-6)
+
+
+@each_model
+def test_a_query_sees_the_last_events_of_the_window_alone(name: str) -> None:
+    model, (users, items) = make(name), histories()
+    torch.testing.assert_close(model.encode(users, items[:, -WINDOW:])[:, -1], model.encode(users, items)[:, -1], rtol=0, atol=1e-6)
+
+
+@each_model
+def test_someone_unknown_gets_finite_scores(name: str) -> None:
+    model, (_, items) = make(name), histories()
+    scores = model.scores(model.encode(torch.zeros(5, dtype=torch.int64), items))
+    assert scores[..., 1:].isfinite().all()
+
+
+@each_model
+def test_padding_scores_minus_infinity_and_all_else_as_written(name: str) -> None:
+    model, (users, items) = make(name), histories()
+    queries, (weight, bias) = model.encode(users, items), model.item_table()
+    scores = model.scores(queries)
+    assert scores.shape == (5, 40, ITEMS)
+    assert (scores[..., 0] == -torch.inf).all()
+    plain = torch.einsum("btd,vd->btv", queries, weight) + (0 if bias is None else bias)
+    torch.testing.assert_close(scores[..., 1:], plain[..., 1:])
+
+
+@each_model
+def test_the_item_table_is_finite_and_its_padding_bias_is_hidden(name: str) -> None:
+    weight, bias = make(name).item_table()
+    assert weight.isfinite().all()
+    hidden = masked_bias(weight, bias)
+    assert hidden[0] == -torch.inf
+    assert torch.equal(hidden[1:], torch.zeros(ITEMS - 1) if bias is None else bias[1:])
+
+
+@each_model
+@pytest.mark.parametrize("loss", ["CE", "BPR"])
+def test_gradients_are_finite_also_with_rows_of_padding(name: str, loss: str) -> None:
+    model, (users, items) = make(name).train(), histories()
+    if not list(model.parameters()):
+        return
+    items[1] = 0
+    items[2, 3:] = 0
+    items[3, :-1] = 0
+    queries = model.encode(users, items).flatten(0, 1)
+    targets = torch.arange(200)[:, None] % (ITEMS - 1) + 1
+    weight, bias = model.item_table()
+    if loss == "CE":
+        value = cross_entropy(queries, targets, weight, bias)
+    else:
+        value = bpr(queries, targets, targets[:, :, None] % (ITEMS - 1) + 1, weight, bias)
+    value.backward()  # type: ignore[no-untyped-call]
+    moved = [parameter for parameter in model.parameters() if parameter.grad is not None and parameter.grad.any()]
+    assert moved
+    for parameter in moved:
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+
+
+@each_model
+def test_what_is_saved_and_loaded_is_the_same_to_the_bit(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    model, (users, items) = make(name), histories()
+    file = tmp_path_factory.mktemp(name) / "weights.safetensors"
+    write_tensors(file, model.state_dict(), {})
+    other = type(model)(USERS, ITEMS, WINDOW, type(model).Settings()).eval()
+    other.load_state_dict(read_tensors(file)[0])
+    assert torch.equal(other.encode(users, items), model.encode(users, items))
+    assert torch.equal(other.scores(other.encode(users, items)), model.scores(model.encode(users, items)))
+
+
+@each_model
+def test_encoding_changes_neither_the_input_nor_the_model(name: str) -> None:
+    model, (users, items) = make(name), histories()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    seen = items.clone()
+    first = model.encode(users, items)
+    assert torch.equal(items, seen)
+    assert torch.equal(model.encode(users, items), first)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("wrong", "line"), [("hng", "did you mean HGN?"), ("Popp", "did you mean Pop?"), ("xyzzy", "known: HGN, ")])
+def test_a_model_that_is_not_there_names_its_neighbour(wrong: str, line: str) -> None:
+    with pytest.raises(SettingsError, match="there is no model") as found:
+        model_class(wrong)
+    assert line in str(found.value)

@@ -1,0 +1,293 @@
+"""Files and folders written whole or not at all, and damage that is noticed."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gaterec.errors import RunError
+from gaterec.files import check_writable, folder_written_whole, read_tensors, write_tensors, write_whole
+
+TENSORS = {
+    "a.weight": torch.arange(6, dtype=torch.float32).view(2, 3),
+    "count": torch.tensor(7),
+    "double": torch.tensor([1e-300, torch.pi], dtype=torch.float64),
+    "half": torch.tensor([1.5], dtype=torch.bfloat16),
+    "mask": torch.tensor([True, False, True]),
+    "none": torch.zeros(0, 4),
+    "view": torch.arange(12).view(3, 4).T,
+}
+ABOUT = {"epoch": 3, "text": "é “q”\n", "loss": 0.1 + 0.2, "nothing": None}
+
+
+def names(folder: Path) -> list[str]:
+    """All that is in a folder, hidden files too."""
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*"))
+
+
+def full_disk(part: Path) -> None:
+    """Writes a while, and then there is no space left."""
+    part.write_bytes(b"half of")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part))
+
+
+def run(code: str, *arguments: object) -> str:
+    """The output of a Python program in a process of its own."""
+    found = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+# One file
+
+
+def test_a_file_is_written_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "folder" / "x.txt"
+    write_whole(file, lambda part: part.write_text("one"))
+    assert file.read_text() == "one"
+    write_whole(file, lambda part: part.write_text("two"))
+    assert file.read_text() == "two"
+    assert names(tmp_path) == ["new", "new/folder", "new/folder/x.txt"]
+
+
+def test_until_it_is_whole_the_old_file_stands_in_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "x.txt"
+    file.write_text("old")
+    seen: list[str] = []
+
+    def write(part: Path) -> None:
+        part.write_text("ne")
+        seen.append(file.read_text())
+        part.write_text("new")
+
+    write_whole(file, write)
+    assert (seen, file.read_text()) == (["old"], "new")
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_full_disk_leaves_the_old_file_and_nothing_partial(tmp_path: Path, old: bool) -> None:
+    file = tmp_path / "x.txt"
+    if old:
+        file.write_text("old")
+    with pytest.raises(RunError, match=r"x\.txt: can't be written: No space left on device$"):
+        write_whole(file, full_disk)
+    assert names(tmp_path) == (["x.txt"] if old else [])
+    assert not old or file.read_text() == "old"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_any_other_failure_passes_and_leaves_nothing_partial(tmp_path: Path, error: type[BaseException]) -> None:
+    file = tmp_path / "x.txt"
+    file.write_text("old")
+
+    def write(part: Path) -> None:
+        part.write_text("ne")
+        raise error
+
+    with pytest.raises(error):
+        write_whole(file, write)
+    assert names(tmp_path) == ["x.txt"]
+    assert file.read_text() == "old"
+
+
+def test_a_writer_that_writes_nothing_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"x\.txt: can't be written"):
+        write_whole(tmp_path / "x.txt", lambda part: None)
+    assert names(tmp_path) == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(RunError, match="can't be written: there is a file where a folder should be"):
+        write_whole(tmp_path / "file" / "x.txt", lambda part: part.write_text("one"))
+    assert names(tmp_path) == ["file"]
+
+
+LIMITED = """
+import resource, sys, torch
+from pathlib import Path
+from gaterec.errors import RunError
+from gaterec.files import read_tensors, write_tensors
+file = Path(sys.argv[1])
+write_tensors(file, {"x": torch.ones(10)}, {"epoch": 1})
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+try:
+    write_tensors(file, {"x": torch.ones(1_000_000)}, {"epoch": 2})
+except RunError as error:
+    print(error)
+print(read_tensors(file)[1], sorted(path.name for path in file.parent.iterdir()))
+"""
+
+
+def test_tensors_that_really_find_no_room_leave_the_old_ones(tmp_path: Path) -> None:
+    error, kept = run(LIMITED, tmp_path / "state.safetensors").splitlines()
+    assert "state.safetensors: can't be written: " in error
+    assert kept == "{'epoch': 1} ['state.safetensors']"
+
+
+def test_check_writable_leaves_nothing_behind(tmp_path: Path) -> None:
+    check_writable(tmp_path / "runs")
+    assert names(tmp_path) == ["runs"]
+
+
+def test_check_writable_says_so_at_once(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(RunError, match=f"{tmp_path / 'runs'}"):
+        check_writable(tmp_path / "runs")
+
+
+# A folder
+
+
+def test_a_folder_takes_its_place_when_all_went_well(tmp_path: Path) -> None:
+    run_folder = tmp_path / "runs" / "one"
+    for text in ("first", "second"):
+        with folder_written_whole(run_folder) as part:
+            assert part != run_folder
+            assert not run_folder.exists() or text == "second"
+            (part / "sub").mkdir()
+            (part / "sub" / "x.txt").write_text(text)
+            (part / text).touch()
+        assert names(tmp_path) == ["runs", "runs/one", f"runs/one/{text}", "runs/one/sub", "runs/one/sub/x.txt"]
+        assert (run_folder / "sub" / "x.txt").read_text() == text
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), RunError("weights: can't be written"), KeyboardInterrupt()]
+)
+def test_a_failure_leaves_the_old_folder_and_nothing_partial(tmp_path: Path, error: BaseException, old: bool) -> None:
+    folder = tmp_path / "one"
+    if old:
+        folder.mkdir()
+        (folder / "x.txt").write_text("old")
+    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else RunError
+
+    def fill() -> None:
+        with folder_written_whole(folder) as part:
+            (part / "x.txt").write_text("new")
+            raise error
+
+    with pytest.raises(expected) as found:
+        fill()
+    assert names(tmp_path) == (["one", "one/x.txt"] if old else [])
+    assert not old or (folder / "x.txt").read_text() == "old"
+    if isinstance(error, OSError):
+        assert str(found.value) == f"{folder}: can't be written: No space left on device"
+
+
+def test_the_old_folder_comes_back_when_the_new_one_can_not_take_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "x.txt").write_text("old")
+    rename = Path.rename
+
+    def refuse_the_new(self: Path, target: Path) -> Path:
+        if self.suffix == ".part":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new)
+    with pytest.raises(RunError, match="Input/output error"), folder_written_whole(folder) as part:
+        (part / "x.txt").write_text("new")
+    assert names(tmp_path) == ["one", "one/x.txt"]
+    assert (folder / "x.txt").read_text() == "old"
+
+
+# Tensors
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    file = tmp_path / "x.safetensors"
+    write_tensors(file, TENSORS, ABOUT)
+    return file
+
+
+def same(found: dict[str, Tensor]) -> bool:
+    return found.keys() == TENSORS.keys() and all(
+        value.dtype == TENSORS[name].dtype and torch.equal(value, TENSORS[name]) for name, value in found.items()
+    )
+
+
+def test_tensors_and_the_note_come_back_to_the_bit(saved: Path) -> None:
+    tensors, about = read_tensors(saved)
+    assert same(tensors)
+    assert about == ABOUT
+
+
+def test_parameters_and_not_numbers_come_back_too(tmp_path: Path) -> None:
+    odd = torch.tensor([torch.nan, torch.inf, -0.0])
+    write_tensors(tmp_path / "x", {"parameter": torch.nn.Parameter(odd)}, {})
+    found = read_tensors(tmp_path / "x")[0]["parameter"]
+    assert torch.equal(found.view(torch.int32), odd.view(torch.int32))
+
+
+def test_no_tensors_at_all(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "x", {}, {"empty": True})
+    assert read_tensors(tmp_path / "x") == ({}, {"empty": True})
+
+
+def test_equal_tensors_make_equal_files(saved: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    write_tensors(other, dict(reversed(TENSORS.items())), dict(reversed(ABOUT.items())))
+    assert other.read_bytes() == saved.read_bytes()
+
+
+def test_a_file_cut_short_anywhere_is_an_error(saved: Path) -> None:
+    whole = saved.read_bytes()
+    for length in [*range(0, len(whole), 5), len(whole) - 1]:
+        saved.write_bytes(whole[:length])
+        with pytest.raises(RunError, match=r"x\.safetensors: "):
+            read_tensors(saved)
+
+
+def test_a_flipped_bit_anywhere_is_noticed(saved: Path) -> None:
+    """What is read is an error, or (where a blank of the header became another blank) the very same tensors."""
+    whole, errors = saved.read_bytes(), []
+    for at in range(len(whole)):
+        changed = bytearray(whole)
+        changed[at] ^= 1 << at % 8
+        saved.write_bytes(changed)
+        try:
+            tensors, about = read_tensors(saved)
+        except RunError as error:
+            errors.append(str(error))
+        else:
+            assert same(tensors)
+            assert about == ABOUT
+    assert len(errors) > len(whole) - 10
+    assert not any("\n" in error for error in errors)
+
+
+@pytest.mark.parametrize("content", [b"", b"not tensors at all", b"\0" * 100, b"\xff" * 100, b"\x08" + b"\0" * 7 + b"[[[[[[[["])
+def test_garbage_is_an_error_in_one_line(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x"
+    file.write_bytes(content)
+    with pytest.raises(RunError, match="can't be read: ") as found:
+        read_tensors(file)
+    assert "\n" not in str(found.value)
+
+
+def test_tensors_without_a_digest_are_an_error(tmp_path: Path) -> None:
+    save_file({"x": torch.ones(3)}, tmp_path / "x")
+    with pytest.raises(RunError, match="is corrupt"):
+        read_tensors(tmp_path / "x")
+
+
+def test_no_file_or_a_folder_is_an_error(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(RunError, match="can't be read: "):
+            read_tensors(path)

@@ -1,0 +1,128 @@
+"""Imports run downwards only, and optional packages are imported only where they are used (read from the source, so nothing is run)."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import gaterec
+
+ROOT = Path(gaterec.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+OPTIONAL = {"pandas", "pyarrow", "wandb", "tensorboard", "vl_convert", "optuna", "ray", "faiss", "fastapi", "uvicorn", "prometheus_client"}
+TORCH_ALONE = ["losses", "metrics", "kernels"]
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(file: Path, top_level_only: bool = False) -> set[str]:
+    """Full names of all that a file imports: modules, and what is taken out of them (which may be modules too)."""
+    found: set[str] = set()
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in _outside_functions(tree) if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are written in full"
+            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _outside_functions(tree: ast.AST) -> list[ast.AST]:
+    found, waiting = [], [tree]
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def below(name: str) -> list[Path]:
+    """The files of gaterec.NAME: one module, or a package."""
+    return [file for file in FILES if module_name(file) == f"gaterec.{name}" or module_name(file).startswith(f"gaterec.{name}.")]
+
+
+def assert_imports_none_of(name: str, forbidden: set[str]) -> None:
+    files = below(name)
+    assert files, f"there is no gaterec.{name}"
+    for file in files:
+        for full in imported(file):
+            parts = full.split(".")
+            assert not (parts[0] == "gaterec" and parts[1:2] and parts[1] in forbidden), f"{module_name(file)} imports {full}"
+
+
+def test_the_reader_of_imports_sees_them(tmp_path: Path) -> None:
+    source = "import a.b\nfrom c import d\nif True:\n    import e\nclass C:\n    import f\ndef g():\n    import h\n    from i.j import k\n"
+    file = tmp_path / "x.py"
+    file.write_text(source)
+    assert imported(file, top_level_only=True) == {"a.b", "c", "c.d", "e", "f"}
+    assert imported(file) == {"a.b", "c", "c.d", "e", "f", "h", "i.j", "i.j.k"}
+
+
+UPPER = {"cli", "serve", "compare", "tune", "recommend", "explain", "report", "recbole"}
+MIDDLE = {"train", "evaluate", "checkpoint", "run", "display", "loggers", "slices"}
+
+
+def test_models_import_neither_data_nor_settings_nor_training() -> None:
+    assert_imports_none_of("models", {"data", "settings", "losses", "metrics", "sampling"} | MIDDLE | UPPER)
+
+
+def test_data_never_imports_models() -> None:
+    assert_imports_none_of("data", {"models", "losses", "metrics", "sampling", "kernels"} | MIDDLE | UPPER)
+
+
+@pytest.mark.parametrize("name", TORCH_ALONE)
+def test_torch_alone(name: str) -> None:
+    for file in below(name):
+        for full in imported(file):
+            top = full.split(".")[0]
+            own = full == "gaterec" or full == f"gaterec.{name}" or full.startswith(f"gaterec.{name}.")
+            assert top == "torch" or top in sys.stdlib_module_names or own, f"{module_name(file)} imports {full}"
+
+
+@pytest.mark.parametrize("name", ["settings", "section", "recbole_keys", "errors"])
+def test_the_ground_imports_nothing_above_it(name: str) -> None:
+    above = {"models", "data", "losses", "metrics", "sampling", "kernels", "files", "settings_table"} | MIDDLE | UPPER
+    assert_imports_none_of(name, above)
+
+
+@pytest.mark.parametrize("name", ["sampling", "losses", "metrics", "kernels"])
+def test_the_means_of_training_know_no_training(name: str) -> None:
+    assert_imports_none_of(name, MIDDLE | UPPER)
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "checkpoint"])
+def test_the_middle_imports_nothing_above_it(name: str) -> None:
+    assert_imports_none_of(name, UPPER | {"run"})
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if module_name(file) != "gaterec.cli"], ids=module_name)
+def test_nothing_imports_the_command_line(file: Path) -> None:
+    assert not any(full == "gaterec.cli" or full.startswith("gaterec.cli.") for full in imported(file))
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_name)
+def test_optional_packages_are_imported_where_they_are_used(file: Path) -> None:
+    at_import = {full.split(".")[0] for full in imported(file, top_level_only=True)}
+    assert not at_import & OPTIONAL
+    assert "torch.utils.tensorboard" not in imported(file, top_level_only=True)
+
+
+def test_the_command_line_imports_nothing_heavy_before_a_command_runs() -> None:
+    at_import = {
+        full.split(".")[0] for file in (ROOT / "cli.py", ROOT / "__init__.py", ROOT / "errors.py") for full in imported(file, True)
+    }
+    assert not at_import & {"torch", "polars", "numpy", "pydantic", "yaml"}
+
+
+def test_pickle_and_eval_are_nowhere() -> None:
+    for file in FILES:
+        names = imported(file)
+        assert not {"pickle", "marshal", "shelve", "dill", "joblib"} & {full.split(".")[0] for full in names}, file
+        calls = [node.func for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        assert not {call.id for call in calls if isinstance(call, ast.Name)} & {"eval", "exec", "__import__"}, file

@@ -1,0 +1,381 @@
+"""The whole way, from a log to a run folder, on a log so small that it takes no time."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+import gaterec
+from gaterec import checkpoint, load
+from gaterec.checkpoint import LoadedRun
+from gaterec.errors import DataError, RunError
+from gaterec.models.encoder import SequenceEncoder
+from gaterec.run import Result, evaluate_run, run
+from tests.commands import TINY, gaterec_alone, write_log
+
+FILES = {"weights.safetensors", "run.json", "users.parquet", "items.parquet", "ranks.parquet", "report.html"}
+KEYS = {"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result", "folder", "best_epoch", "epochs", "baselines", "protocol", "settings"}  # fmt: skip
+SMALL: dict[str, Any] = {"epochs": 3, "embedding_size": 4, "MAX_ITEM_LIST_LENGTH": 5, "learning_rate": 0.01, "state": "WARNING"}
+ITEMS = 20
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_log(tmp_path_factory.mktemp("log") / "tiny.csv", items=ITEMS)
+
+
+@pytest.fixture(scope="module")
+def frame(log: Path) -> pl.DataFrame:
+    return pl.read_csv(log)
+
+
+@pytest.fixture(scope="module")
+def done(log: Path) -> Result:
+    """A run of HGN from a path."""
+    return run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(log.parent / "done")})
+
+
+def same_run(one: Path, other: Path) -> bool:
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in ("weights.safetensors", "ranks.parquet", "users.parquet", "items.parquet"))  # fmt: skip
+
+
+def figures(result: Result) -> list[object]:
+    """All that was measured, but for the times."""
+    losses = [(epoch["loss"], epoch["valid"]) for epoch in result["epochs"]]
+    return [
+        result["best_valid_score"],
+        result["best_valid_result"],
+        result["test_result"],
+        result["baselines"],
+        result["best_epoch"],
+        losses,
+    ]
+
+
+# -- what comes out ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_result(done: Result) -> None:
+    assert set(done) == KEYS
+    assert done["valid_score_bigger"] is True
+    assert list(done["test_result"] or {}) == ["recall@10", "mrr@10", "ndcg@10", "hit@10", "precision@10"]
+    assert list(done["baselines"]) == ["Pop"]
+    assert [epoch["epoch"] for epoch in done["epochs"]] == [1, 2, 3]
+    best = done["epochs"][done["best_epoch"] - 1]["valid"]
+    assert best == done["best_valid_result"]
+    assert done["best_valid_score"] == best["mrr@10"] == max(epoch["valid"]["mrr@10"] for epoch in done["epochs"])
+    assert done["settings"]["embedding_size"] == 4
+    assert done["protocol"][0] == "Split: leave-one-out (valid_and_test), each person's events by time."
+
+
+def test_the_loss_falls(done: Result) -> None:
+    losses = [epoch["loss"] for epoch in done["epochs"]]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_the_folder_is_complete_and_alone(done: Result) -> None:
+    assert {file.name for file in done["folder"].iterdir()} == FILES
+    assert list(done["folder"].parent.iterdir()) == [done["folder"]]
+
+
+def test_run_json(done: Result, log: Path) -> None:
+    info = json.loads((done["folder"] / "run.json").read_text())
+    assert info["format"] == 1
+    assert info["title"] == "HGN on tiny"
+    assert info["test"] == done["test_result"]
+    assert info["epochs"] == done["epochs"]
+    assert info["environment"]["torch"] == torch.__version__
+    assert info["data"]["source"] == str(log)
+    assert len(info["data"]["fingerprint"]) == 64
+    assert info["data"]["events"] == len(log.read_text().splitlines()) - 1
+
+
+def test_vocabularies_and_ranks(done: Result, frame: pl.DataFrame) -> None:
+    folder = done["folder"]
+    users, items, ranks = (pl.read_parquet(folder / f"{name}.parquet") for name in ("users", "items", "ranks"))
+    assert users["user_id"].to_list() == ["[unknown]", *frame["user_id"].unique(maintain_order=True)]
+    assert items["item_id"].to_list() == ["[padding]", *frame["item_id"].unique(maintain_order=True)]
+    last = frame.group_by("user_id", maintain_order=True).last()
+    assert ranks.select("user_id", "item_id").equals(last.select("user_id", "item_id"))
+    lengths = frame.group_by("user_id", maintain_order=True).len()["len"] - 1
+    assert ranks["history_length"].to_list() == lengths.to_list()
+    training = frame.group_by("user_id", maintain_order=True).agg(pl.col("item_id").head(pl.len() - 2)).explode("item_id")
+    counts = dict(training.group_by("item_id").len().iter_rows())
+    assert items["training_count"].to_list() == [counts.get(item, 0) for item in items["item_id"]]
+    hits = ranks.select((pl.col("rank") <= 10).mean()).item()
+    assert hits == pytest.approx((done["test_result"] or {})["recall@10"])
+
+
+def test_the_report(done: Result) -> None:
+    page = (done["folder"] / "report.html").read_text()
+    assert "<title>HGN on tiny" in page
+    assert "--embedding_size=4" in page
+    assert "--seed" not in page, "what is as by default need not be said"
+
+
+def test_the_loaded_model_scores_the_same_bits(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[Any] = []
+
+    def write_run(folder: Path, model: SequenceEncoder, *rest: Any) -> None:
+        trained.append(model)
+        checkpoint.write_run(folder, model, *rest)
+
+    monkeypatch.setattr(sys.modules["gaterec.run"], "write_run", write_run)
+    folder = run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(tmp_path)})["folder"]
+    loaded: LoadedRun = load(folder)
+    users, items = torch.tensor([1, 2, 0]), torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [0, 0, 7, 8]])
+    with torch.inference_mode():
+        before, after = (model.scores(model.encode(users, items)) for model in (trained[0], loaded.model))
+    assert before.shape == (3, 4, ITEMS + 1)
+    assert torch.equal(before, after)
+    assert not loaded.model.training
+    assert loaded.settings.epochs == 3
+
+
+def test_the_package_gives_the_function_however_it_was_imported(log: Path) -> None:
+    assert gaterec.run is run
+    assert gaterec.run is run, "also the second time, when Python has bound the module to the name"
+    assert gaterec.load is load
+
+
+# -- where the log comes from -----------------------------------------------------------------------------------------------------
+
+
+def test_frames_and_paths_train_the_same_model(done: Result, frame: pl.DataFrame, log: Path, tmp_path: Path) -> None:
+    sources: list[Any] = [frame, frame.lazy(), str(log)]
+    for number, source in enumerate(sources):
+        result = run("HGN", source, config_dict=SMALL | {"checkpoint_dir": str(tmp_path / str(number))})
+        assert same_run(result["folder"], done["folder"])
+        assert figures(result) == figures(done)
+
+
+def test_a_pandas_frame(done: Result, log: Path, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    result = run("HGN", pandas.read_csv(log), config_dict=SMALL | {"checkpoint_dir": str(tmp_path)})
+    assert same_run(result["folder"], done["folder"])
+
+
+def test_a_run_from_a_frame_is_judged_again_from_a_file(frame: pl.DataFrame, log: Path, tmp_path: Path) -> None:
+    result = run("HGN", frame, config_dict=SMALL | {"checkpoint_dir": str(tmp_path)})
+    with pytest.raises(DataError, match="DataFrame: no file of this name"):
+        evaluate_run(result["folder"])
+    assert evaluate_run(result["folder"], {"dataset": str(log)})["test_result"] == result["test_result"]
+
+
+def test_settings_come_from_files_too(log: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("epochs: 2\nembedding_size: 3\n")
+    result = run("HGN", log, [tmp_path / "a.yaml"], SMALL | {"checkpoint_dir": str(tmp_path / "saved"), "epochs": 1})
+    assert (result["settings"]["epochs"], result["settings"]["embedding_size"], len(result["epochs"])) == (1, 4, 1)
+
+
+# -- the same again ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chosen", [{}, {"loss_type": "BPR", "dropout": 0.3}, {"reproducibility": True, "learner": "adagrad"}])
+def test_the_same_settings_give_the_same_bits(log: Path, tmp_path: Path, chosen: dict[str, Any]) -> None:
+    one, other = (run("HGN", log, config_dict=SMALL | chosen | {"checkpoint_dir": str(tmp_path / name)}) for name in "ab")
+    assert one["folder"].name == other["folder"].name
+    assert same_run(one["folder"], other["folder"])
+    assert figures(one) == figures(other)
+
+
+def test_what_was_drawn_before_does_not_matter(done: Result, log: Path, tmp_path: Path) -> None:
+    torch.manual_seed(12345)
+    torch.rand(7)
+    before = torch.random.get_rng_state()
+    result = run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(tmp_path)})
+    assert same_run(result["folder"], done["folder"])
+    assert torch.equal(torch.random.get_rng_state(), before), "and nothing is left of it"
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_another_seed_gives_another_model(done: Result, log: Path, tmp_path: Path) -> None:
+    result = run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(tmp_path), "seed": 7})
+    assert result["folder"].name != done["folder"].name
+    assert (result["folder"] / "weights.safetensors").read_bytes() != (done["folder"] / "weights.safetensors").read_bytes()
+    assert figures(result) != figures(done)
+
+
+def test_separate_processes_give_the_same_bits(log: Path, tmp_path: Path) -> None:
+    folders: list[Path] = []
+    for name in "ab":
+        found = gaterec_alone("run", "-d", log, f"--checkpoint_dir={tmp_path / name}", *TINY)
+        assert found.code == 0, found.err
+        folders += (tmp_path / name).iterdir()
+    assert folders[0].name == folders[1].name
+    assert same_run(*folders)
+
+
+@pytest.mark.parametrize("harmless", [{"metric_decimal_place": 2}, {"state": "ERROR"}, {"show_progress": False}])
+def test_the_folders_name_is_stable(done: Result, log: Path, tmp_path: Path, harmless: dict[str, Any]) -> None:
+    result = run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(tmp_path)} | harmless)
+    assert result["folder"].name == done["folder"].name
+
+
+def test_the_folders_name_tells_settings_and_data_apart(done: Result, log: Path, tmp_path: Path) -> None:
+    chosen = SMALL | {"checkpoint_dir": str(tmp_path), "epochs": 1}
+    other = write_log(tmp_path / "tiny.csv", items=ITEMS, seed=1)
+    names = {run("HGN", path, config_dict=chosen)["folder"].name for path in (log, other)} | {done["folder"].name}
+    assert len(names) == 3
+    assert all(name.startswith("HGN-tiny-") for name in names)
+
+
+def test_a_second_run_takes_the_place_of_the_first(log: Path, tmp_path: Path) -> None:
+    chosen = SMALL | {"checkpoint_dir": str(tmp_path), "epochs": 1}
+    folder = run("HGN", log, config_dict=chosen)["folder"]
+    (folder / "run.json").write_text("broken")
+    run("HGN", log, config_dict=chosen)
+    assert load(folder).info["title"] == "HGN on tiny"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_finished_run_is_not_trained_again(done: Result, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["gaterec.run"], "Trainer", None)
+    again = run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(done["folder"].parent)}, resume=True)
+    assert again == done
+
+
+# -- protocols --------------------------------------------------------------------------------------------------------------------
+
+
+def judged(log: Path, tmp_path: Path, **chosen: Any) -> tuple[Result, pl.DataFrame]:
+    """A run under another protocol, and the ranks that it wrote."""
+    result = run("HGN", log, config_dict=SMALL | {"epochs": 1, "checkpoint_dir": str(tmp_path)} | chosen)
+    assert all(0 <= value <= 1 for value in (result["test_result"] or {}).values())
+    return result, pl.read_parquet(result["folder"] / "ranks.parquet")
+
+
+def test_nothing_held_out_for_validation(log: Path, tmp_path: Path) -> None:
+    result, ranks = judged(log, tmp_path, epochs=3, eval_args={"split": {"LS": "test_only"}})
+    assert (result["best_valid_score"], result["best_valid_result"], result["best_epoch"]) == (None, None, 3)
+    assert [epoch["valid"] for epoch in result["epochs"]] == [None] * 3
+    assert result["test_result"]
+    assert len(ranks) == 40
+
+
+def test_nothing_held_out_for_test(log: Path, tmp_path: Path) -> None:
+    result, ranks = judged(log, tmp_path, eval_args={"split": {"LS": "valid_only"}})
+    assert (result["test_result"], result["baselines"], len(ranks)) == (None, {}, 0)
+    assert result["best_valid_score"] is not None
+    assert evaluate_run(result["folder"])["test_result"] is None
+
+
+def test_no_validation_at_all_keeps_the_last_epoch(log: Path, tmp_path: Path) -> None:
+    result, _ = judged(log, tmp_path, epochs=3, eval_step=0)
+    assert (result["best_valid_score"], result["best_epoch"]) == (None, 3)
+
+
+def test_shares_by_time(log: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
+    result, ranks = judged(log, tmp_path, eval_args={"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO"})
+    assert result["protocol"][0] == "Split: split 80/10/10 by time, each person's events."
+    tests = {person: max(1, number // 10) for person, number in frame.group_by("user_id").len().iter_rows()}
+    assert dict(ranks.group_by("user_id").len().iter_rows()) == tests
+
+
+def test_random_order(log: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
+    chosen = {"split": {"LS": "valid_and_test"}, "order": "RO"}
+    result, ranks = judged(log, tmp_path, eval_args=chosen)
+    assert "in random order" in result["protocol"][0]
+    assert ranks["user_id"].to_list() == frame["user_id"].unique(maintain_order=True).to_list()
+    last = frame.group_by("user_id", maintain_order=True).last()
+    assert 0 < (ranks["item_id"] == last["item_id"]).sum() < len(ranks), "some last events are drawn, but not all"
+    _, other = judged(log, tmp_path, eval_args=chosen, seed=1)
+    assert other["item_id"].to_list() != ranks["item_id"].to_list()
+
+
+def test_one_moment_for_all(log: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
+    result, ranks = judged(log, tmp_path, eval_args={"split": {"TS": [0.6, 0.2, 0.2]}, "target": "next"})
+    moment = frame["timestamp"].quantile(0.8, "linear")
+    after = frame.filter(pl.col("timestamp") > moment)
+    has_history = frame.filter(pl.col("timestamp") <= moment)["user_id"].unique()
+    first = after.group_by("user_id").agg(pl.len())
+    # The first event of a person without history can't be asked for, the later ones can.
+    expected = {user: count - (user not in has_history) for user, count in first.iter_rows()}
+    assert dict(ranks.group_by("user_id").len().iter_rows()) == {user: count for user, count in expected.items() if count}
+    assert "after one moment for all" in result["protocol"][0]
+
+
+def test_all_held_out_items_at_once(log: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
+    result, ranks = judged(log, tmp_path, eval_args={"split": {"RS": [0.5, 0, 0.5]}, "target": "all"})
+    held_out = frame.group_by("user_id", maintain_order=True).agg(pl.col("item_id").tail(pl.len() // 2).unique(), pl.len()).sort("user_id")
+    found = ranks.group_by("user_id").agg(pl.col("item_id"), pl.col("history_length").unique()).sort("user_id")
+    assert [set(items) for items in found["item_id"]] == [set(items) for items in held_out["item_id"]]
+    assert found["history_length"].to_list() == [[length - length // 2] for length in held_out["len"]]
+    assert "all held-out items, once at the end of the history" in result["protocol"][1]
+
+
+def test_seen_items_left_out(log: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
+    result, ranks = judged(log, tmp_path, repeatable=False)
+    history = frame.group_by("user_id", maintain_order=True).agg(seen=pl.col("item_id").head(pl.len() - 1), last=pl.col("item_id").last())
+    seen_before = [last in seen for seen, last in history.select("seen", "last").iter_rows()]
+    assert any(seen_before)
+    assert ranks["rank"].is_null().to_list() == seen_before
+    assert "items seen before are left out" in result["protocol"][2]
+
+
+@pytest.mark.parametrize("mode", ["uni10", "pop10"])
+def test_drawn_items(log: Path, tmp_path: Path, mode: str) -> None:
+    result, ranks = judged(log, tmp_path, eval_args={"mode": mode})
+    assert 1 < ranks["rank"].max() <= 11  # type: ignore[operator]
+    assert any("mislead" in line for line in result["protocol"])
+
+
+# -- judging again ----------------------------------------------------------------------------------------------------------------
+
+
+def test_judging_again_gives_the_same_figures(done: Result) -> None:
+    again = evaluate_run(done["folder"])
+    assert (again["test_result"], again["baselines"], again["protocol"]) == (done["test_result"], done["baselines"], done["protocol"])
+    assert again["best_valid_result"] == done["best_valid_result"]
+
+
+def test_judging_under_another_protocol(done: Result) -> None:
+    before = {file: file.read_bytes() for file in done["folder"].iterdir()}
+    again = evaluate_run(done["folder"], {"topk": [1, 5, 10], "metrics": ["recall", "gauc"], "valid_metric": "recall@10"})
+    figures = again["test_result"] or {}
+    assert list(figures) == ["recall@1", "recall@5", "recall@10", "gauc"]
+    assert figures["recall@1"] <= figures["recall@5"] <= figures["recall@10"] == (done["test_result"] or {})["recall@10"]
+    drawn = evaluate_run(done["folder"], {"eval_args": {"mode": "uni5"}})
+    assert (drawn["test_result"] or {})["recall@10"] == 1.0, "of six items all are among the first ten"
+    assert {file: file.read_bytes() for file in done["folder"].iterdir()} == before
+
+
+def test_judging_on_other_data_is_refused(done: Result, tmp_path: Path) -> None:
+    other = write_log(tmp_path / "other.csv", people=9, items=ITEMS, seed=3)
+    with pytest.raises(RunError, match=r"was trained on other data: 40 people and 20 items, found 9 and .*; give the same log"):
+        evaluate_run(done["folder"], {"dataset": str(other)})
+
+
+# -- other models and the demo ----------------------------------------------------------------------------------------------------
+
+
+def test_pop(log: Path, tmp_path: Path) -> None:
+    chosen = {"checkpoint_dir": str(tmp_path), "state": "WARNING"}
+    result = run("Pop", log, config_dict=chosen)
+    assert result["epochs"] == []
+    assert result["test_result"]
+    assert evaluate_run(result["folder"])["test_result"] == result["test_result"]
+    beside = run("HGN", log, config_dict=SMALL | chosen)["baselines"]["Pop"]
+    assert beside == result["test_result"]
+
+
+def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = {"epochs": 1, "embedding_size": 8, "MAX_ITEM_LIST_LENGTH": 5, "checkpoint_dir": str(tmp_path)}
+    result = run(config_dict=chosen)
+    assert list(result["baselines"]) == ["Pop", "best possible"]
+    recall = {"HGN": result["test_result"] or {}} | result["baselines"]
+    assert recall["Pop"]["recall@10"] < recall["best possible"]["recall@10"]
+    assert recall["HGN"]["recall@10"] < recall["best possible"]["recall@10"]
+    out = capsys.readouterr().out
+    for text in ("HGN on demo, test, weights of epoch 1", "│ Pop ", "│ best possible ", "Split: ", "Asked: ", "Ranked: "):
+        assert text in out
+    assert f"{recall['best possible']['recall@10']:.4f}" in out
+
+
+def test_no_pandas_is_imported_unasked(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(tmp_path), "epochs": 0})["best_epoch"] == 0

@@ -1,0 +1,391 @@
+"""Where settings come from, which win, what is refused, and in which words."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gaterec.errors import SettingsError
+from gaterec.models import model_class
+from gaterec.settings import METRICS, Settings, parse_flags, parse_intervals, parse_value, read_config_file, resolve, split_metric
+
+
+def resolved(**sources: Any) -> Settings:
+    return resolve(lambda name: model_class(name).Settings, **sources)
+
+
+def refusal(**sources: Any) -> str:
+    """The one line with which the sources are refused."""
+    with pytest.raises(SettingsError) as caught:
+        resolved(**sources)
+    return str(caught.value)
+
+
+def config(tmp_path: Path, name: str, text: str) -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# -- precedence -------------------------------------------------------------------------------------------------------------------
+
+
+def test_precedence(tmp_path: Path) -> None:
+    first = config(tmp_path, "first.yaml", "epochs: 1\nseed: 1\nlearning_rate: 0.1\nstopping_step: 1\n")
+    second = config(tmp_path, "second.yaml", "epochs: 2\nseed: 2\nlearning_rate: 0.2\n")
+    found = resolved(config_files=[first, second], config_dict={"epochs": 3, "seed": 3}, flags={"epochs": 4})
+    assert (found.epochs, found.seed, found.learning_rate, found.stopping_step, found.eval_step) == (4, 3, 0.2, 1, 1)
+
+
+def test_the_arguments_win_over_everything(tmp_path: Path) -> None:
+    file = config(tmp_path, "a.yaml", "model: Pop\ndataset: a\n")
+    found = resolved(model="HGN", dataset="b", config_files=[file], config_dict={"dataset": "c"})
+    assert (found.model, found.dataset) == ("HGN", "b")
+    assert resolved(config_files=[file]).model == "Pop"
+
+
+def test_a_dictionary_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    file = config(tmp_path, "a.yaml", "eval_args: {order: RO, split: {RS: [8, 1, 1]}}\n")
+    found = resolved(config_files=[file], config_dict={"eval_args": {"mode": "uni10"}})
+    assert (found.eval_args.order, found.eval_args.split, found.eval_args.mode["test"]) == ("TO", {"LS": "valid_and_test"}, "uni10")
+
+
+def test_a_models_own_settings() -> None:
+    own: Any = resolved(config_dict={"embedding_size": 8, "reg_weight": [0.1, 0.2]}).model_settings
+    assert (own.embedding_size, own.reg_weight, own.pooling_type) == (8, (0.1, 0.2), "average")
+    assert refusal(model="Pop", config_dict={"embedding_size": 8}).startswith("config_dict: embedding_size: there is no such setting")
+
+
+def test_settings_survive_being_written_and_read() -> None:
+    found = resolved(config_dict={"clip_grad_norm": {"max_norm": 5}, "val_interval": {"rating": "[4,inf)"}, "topk": 5})
+    assert resolved(config_dict=yaml.safe_load(yaml.safe_dump(found.as_dict()))) == found
+
+
+def test_settings_do_not_change_after_they_were_checked() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        resolved().epochs = -1
+
+
+# -- text -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("0.01", 0.01),
+        ("5", 5),
+        ("-1", -1),
+        ("average", "average"),
+        ("True", True),
+        ("true", True),
+        ("False", False),
+        ("None", None),
+        ("null", None),
+        ("~", None),
+        ("[5,10]", [5, 10]),
+        ("[0.00, 1e-4]", [0.0, 1e-4]),
+        ("['Recall','NDCG']", ["Recall", "NDCG"]),
+        ("[Recall, NDCG]", ["Recall", "NDCG"]),
+        ("{'RS': [0.8, 0.1, 0.1]}", {"RS": [0.8, 0.1, 0.1]}),
+        ("{LS: test_only}", {"LS": "test_only"}),
+        ("'quoted'", "quoted"),
+        ("[5,inf)", "[5,inf)"),
+        ("[1", "[1"),
+    ],
+)
+def test_parse_value(text: str, value: object) -> None:
+    found = parse_value(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("arguments", [["--epochs=3", "--topk=[5,10]"], ["--epochs", "3", "--topk", "[5,10]"]])
+def test_flags_with_and_without_an_equals_sign(arguments: list[str]) -> None:
+    assert parse_flags(arguments) == {"epochs": 3, "topk": [5, 10]}
+
+
+def test_a_negative_value_may_stand_alone() -> None:
+    assert parse_flags(["--weight_decay", "-1"]) == {"weight_decay": -1}
+
+
+def test_values_keep_their_equals_signs_and_text_stays_text() -> None:
+    assert parse_flags(["--data_path=/a=b", "--dataset=123", "--USER_ID_FIELD=None"]) == {
+        "data_path": "/a=b",
+        "dataset": "123",
+        "USER_ID_FIELD": "None",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs"], "command line: --epochs has no value; write --epochs=VALUE"),
+        (["--epochs", "--topk=5"], "command line: --epochs has no value; write --epochs=VALUE"),
+        (["epochs=5"], "command line: expected --name=value, found 'epochs=5'"),
+        (["-e", "5"], "command line: expected --name=value, found '-e'"),
+        (["--"], "command line: expected --name=value, found '--'"),
+    ],
+)
+def test_flags_that_are_none(arguments: list[str], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_flags(arguments)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("text", ["1e-3", "0.001", "1.0e-3", "'0.001'"])
+def test_floats_in_files_and_flags(tmp_path: Path, text: str) -> None:
+    assert resolved(config_files=[config(tmp_path, "a.yaml", f"learning_rate: {text}\n")]).learning_rate == 1e-3
+    assert resolved(flags=parse_flags([f"--learning_rate={text}"])).learning_rate == 1e-3
+
+
+@pytest.mark.parametrize("written", ['field_separator: "\\t"', "field_separator: '\\t'"])
+def test_tabs_in_files(tmp_path: Path, written: str) -> None:
+    assert resolved(config_files=[config(tmp_path, "a.yaml", written)]).field_separator == "\t"
+
+
+def test_tabs_in_flags() -> None:
+    assert resolved(flags=parse_flags(["--field_separator=\\t", "--seq_separator=,"])).field_separator == "\t"
+
+
+EVIL = "__import__('os').system('touch {}')"
+
+
+def test_nothing_is_run(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    evil = EVIL.format(made)
+    assert parse_value(evil) == evil
+    refusal(flags=parse_flags([f"--seed={evil}"]))
+    refusal(config_files=[config(tmp_path, "a.yaml", f'seed: "{evil}"\n')])
+    assert "expected YAML" in refusal(
+        config_files=[config(tmp_path, "b.yaml", f'seed: !!python/object/apply:os.system ["touch {made}"]\n')]
+    )
+    assert parse_value(f'!!python/object/apply:os.system ["touch {made}"]').startswith("!!python")
+    assert not made.exists()
+
+
+# -- files ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n"])
+def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
+    assert read_config_file(config(tmp_path, "a.yaml", text)) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- 1\n- 2\n", ": expected lines `name: value`, found list"),
+        (b"1: 2\n", ": expected lines `name: value`, found dict"),
+        (b"epochs: 3\nseed: [1\n", ":3: expected YAML: "),
+        (b"a: &x 1\nb: *x\n", ":2: expected YAML: aliases such as *name are not read"),
+        (b"epochs: \xff\n", ": expected UTF-8 text, found byte 0xff at position 8"),
+        (b"# " + b"x" * 1_000_000, ": expected a small YAML file of settings, found 1,000,002 bytes"),
+    ],
+)
+def test_files_that_are_none(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        read_config_file(path)
+    assert str(caught.value).startswith(f"{path}{message}")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert refusal(config_files=[tmp_path / "no.yaml"]) == f"{tmp_path}/no.yaml: can't be read: No such file or directory"
+
+
+# -- what is refused --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("learning_rat", "learning_rate"), ("epoch", "epochs"), ("Epochs", "epochs"), ("emb_size", "embedding_size")]
+)
+def test_misspelt_names_name_their_neighbour(wrong: str, right: str) -> None:
+    assert refusal(flags={wrong: 1}) == f"command line: {wrong}: there is no such setting; did you mean {right}?"
+
+
+@pytest.mark.parametrize("name", ["xyzzyq", "", 3, "model_settings"])
+def test_names_without_a_neighbour(name: Any) -> None:
+    assert refusal(config_dict={name: 1}) == f"config_dict: {name}: there is no such setting; `gaterec settings` lists them all."
+
+
+def test_misspelt_models_name_their_neighbour() -> None:
+    assert refusal(model="HNG") == "model: there is no model 'HNG'; did you mean HGN?"
+    assert refusal(model="Transformer9") == "model: there is no model 'Transformer9'; known: HGN, Pop"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"epochs": -1}, "epochs: expected a number greater than or equal to 0, found -1"),
+        ({"epochs": 1.5}, "epochs: expected a valid integer, got a number with a fractional part, found 1.5"),
+        ({"epochs": "many"}, "epochs: expected a valid integer, unable to parse string as an integer, found 'many'"),
+        ({"learning_rate": 0}, "learning_rate: expected a number greater than 0, found 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected a finite number, found nan"),
+        ({"seed": 2**63}, "seed: expected a number less than 9223372036854775808, found 9223372036854775808"),
+        ({"gpu_id": "0,1"}, "gpu_id: expected the number of one GPU, such as 0, found '0,1'"),
+        ({"learner": "adamax"}, "learner: expected 'adam', 'adamw', 'sgd', 'adagrad', 'rmsprop' or 'sparse_adam', found 'adamax'"),
+        ({"loss_type": "BCE"}, "loss_type: expected 'CE' or 'BPR', found 'BCE'"),
+        ({"pooling_type": "min"}, "pooling_type: expected 'average' or 'max', found 'min'"),
+        ({"reg_weight": 0.1}, "reg_weight: expected a list, found 0.1"),
+        ({"reg_weight": [0.1]}, "reg_weight.1: expected a value, found none"),
+        ({"reg_weight": [1, 2, 3]}, "reg_weight: expected at most 2 of them, found [1, 2, 3]"),
+        ({"reg_weight": [-1, 0]}, "reg_weight.0: expected a number greater than or equal to 0, found -1"),
+        ({"topk": []}, "topk: expected at least 1 of them, found []"),
+        ({"topk": [5, 0]}, "topk.1: expected a number greater than or equal to 1, found 0"),
+        ({"field_separator": "::"}, "field_separator: expected text of at most 1 characters, found '::'"),
+        ({"clip_grad_norm": 5}, "clip_grad_norm: expected a dictionary, found 5"),
+        ({"clip_grad_norm": {"norm_type": 2}}, "clip_grad_norm.max_norm: expected a value, found none"),
+        ({"train_neg_sample_args": {"dynamic": True}}, "train_neg_sample_args: dynamic needs candidate_num of at least 1"),
+        (
+            {"train_neg_sample_args": {"number": 3}},
+            "train_neg_sample_args.number: there is no such setting; `gaterec settings train_neg_sample_args` lists them",
+        ),
+        ({"load_col": {"intr": ["a"]}}, "load_col.intr: expected 'inter', 'user' or 'item', found 'intr'"),
+        ({"user_inter_num_interval": "[5,2]"}, "user_inter_num_interval: expected an interval from low to high, found '[5,2]'"),
+        ({"val_interval": {"rating": "4"}}, "val_interval: expected an interval such as '[5,inf)', found '4'"),
+        ({"rm_dup_inter": "middle"}, "rm_dup_inter: expected 'first' or 'last', found 'middle'"),
+        ({"valid_metric": "NDCG"}, "valid_metric: expected a cutoff, as in NDCG@10, found 'NDCG'"),
+        ({"valid_metric": "GAUC@3"}, "valid_metric: GAUC is a metric of the whole ranking and takes no @3"),
+    ],
+)
+def test_values_out_of_range(chosen: dict[str, Any], message: str) -> None:
+    assert refusal(config_dict=chosen) == f"config_dict: {message}"
+
+
+def test_the_source_is_named(tmp_path: Path) -> None:
+    file = config(tmp_path, "a.yaml", "epochs: -1\n")
+    assert refusal(config_files=[file]).startswith(f"{file}: epochs: ")
+    assert refusal(config_files=[file], flags={"epochs": -2}).startswith("command line: epochs: ")
+
+
+def test_several_mistakes_are_told_together() -> None:
+    assert refusal(config_dict={"epochs": -1}, flags={"seed": -1}).splitlines() == [
+        "config_dict: epochs: expected a number greater than or equal to 0, found -1",
+        "command line: seed: expected a number greater than or equal to 0, found -1",
+    ]
+
+
+def test_load_and_unload_of_the_same_file() -> None:
+    assert "both speak of inter" in refusal(config_dict={"load_col": {"inter": ["user_id"]}, "unload_col": {"inter": ["x"]}})
+
+
+def test_what_is_found_is_cut_short() -> None:
+    assert len(refusal(config_dict={"epochs": "x" * 10_000})) < 300
+
+
+# -- eval_args --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "split", "group_by", "order", "mode"),
+    [
+        ({}, {"LS": "valid_and_test"}, "user", "TO", ("full", "full")),
+        ({"split": {"LS": "test_only"}}, {"LS": "test_only"}, "user", "TO", ("full", "full")),
+        ({"split": {"RS": [8, 1, 1]}, "order": "RO"}, {"RS": [8.0, 1.0, 1.0]}, "user", "RO", ("full", "full")),
+        ({"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": "none"}, {"RS": [0.8, 0.1, 0.1]}, None, "TO", ("full", "full")),
+        ({"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": None}, {"RS": [0.8, 0.1, 0.1]}, None, "TO", ("full", "full")),
+        ({"split": {"TS": [0.8, 0.1, 0.1]}}, {"TS": [0.8, 0.1, 0.1]}, "user", "TO", ("full", "full")),
+        ({"mode": "uni100"}, {"LS": "valid_and_test"}, "user", "TO", ("uni100", "uni100")),
+        ({"mode": {"valid": "uni10", "test": "full"}}, {"LS": "valid_and_test"}, "user", "TO", ("uni10", "full")),
+        ({"mode": {"valid": "pop5"}}, {"LS": "valid_and_test"}, "user", "TO", ("pop5", "full")),
+    ],
+)
+def test_eval_args(written: dict[str, Any], split: object, group_by: object, order: str, mode: tuple[str, str]) -> None:
+    found = resolved(config_dict={"eval_args": written}).eval_args
+    assert (found.split, found.group_by, found.order, (found.mode["valid"], found.mode["test"])) == (split, group_by, order, mode)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (3, ": expected a dictionary, found 3"),
+        ({"splt": {}}, ".splt: there is no such setting; `gaterec settings eval_args` lists them"),
+        ({"split": {"XX": 1}}, ".split.XX: expected 'LS', 'RS' or 'TS', found 'XX'"),
+        ({"split": {"LS": "both"}}, ".split: LS: expected valid_and_test, valid_only or test_only, found 'both'"),
+        ({"split": {"LS": "test_only", "RS": [8, 1, 1]}}, ".split: expected exactly one of LS, RS, TS"),
+        ({"split": {}}, ".split: expected exactly one of LS, RS, TS"),
+        ({"split": {"RS": [8, 1]}}, ".split: RS: expected three shares"),
+        ({"split": {"RS": [0, 1, 1]}}, ".split: RS: expected three shares"),
+        ({"split": {"RS": [8, -1, 1]}}, ".split: RS: expected three shares"),
+        ({"split": {"RS": "811"}}, ".split: RS: expected three shares"),
+        ({"order": "XX"}, ".order: expected 'TO' or 'RO', found 'XX'"),
+        ({"mode": "uni"}, ".mode: expected full, uniN or popN (say uni100), found 'uni'"),
+        ({"mode": "uni0"}, ".mode: expected full, uniN or popN (say uni100), found 'uni0'"),
+        ({"mode": "labeled"}, ".mode: labeled: every event is a choice here"),
+        ({"mode": {"tset": "full"}}, ".mode.tset: expected 'valid' or 'test', found 'tset'"),
+        ({"target": "some"}, ".target: expected 'next' or 'all', found 'some'"),
+        ({"group_by": None}, ": group_by none goes with split RS"),
+        ({"order": "RO", "split": {"TS": [8, 1, 1]}}, ": order RO has no moments to cut at"),
+    ],
+)
+def test_eval_args_that_are_refused(written: Any, message: str) -> None:
+    assert refusal(config_dict={"eval_args": written}).startswith(f"config_dict: eval_args{message}")
+
+
+# -- names in any case ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", METRICS.values())
+def test_metrics_in_any_case(name: str) -> None:
+    for spelt in (name, name.lower(), name.upper()):
+        assert resolved(config_dict={"metrics": [spelt]}).metrics == [name]
+        assert resolved(config_dict={"metrics": spelt}).metrics == [name]
+
+
+@pytest.mark.parametrize(("spelt", "known"), [("ndcg@10", "NDCG@10"), ("HIT@5", "Hit@5"), ("gauc", "GAUC"), ("giniindex@3", "GiniIndex@3")])
+def test_valid_metric_in_any_case(spelt: str, known: str) -> None:
+    assert resolved(config_dict={"valid_metric": spelt}).valid_metric == known
+
+
+@pytest.mark.parametrize("name", ["ndcg@0", "ndcg@", "ndcg@-1", "ndcg@x", "ndcg@1.5", "@10", ""])
+def test_no_metrics(name: str) -> None:
+    with pytest.raises(ValueError, match=r"unknown metric|expected a cutoff"):
+        split_metric(name)
+
+
+def test_other_words_that_recbole_takes_in_any_case() -> None:
+    found = resolved(config_dict={"learner": "Adam", "state": "info"})
+    assert (found.learner, found.state) == ("adam", "INFO")
+
+
+def test_lists_of_one_may_be_written_without_brackets() -> None:
+    assert resolved(config_dict={"topk": 5}).topk == [5]
+
+
+@pytest.mark.parametrize("word", ["None", "none", "~", "", None])
+def test_words_for_nothing(word: str | None) -> None:
+    chosen = {
+        "rm_dup_inter": word,
+        "clip_grad_norm": word,
+        "train_neg_sample_args": word,
+        "val_interval": word,
+        "user_inter_num_interval": word,
+    }
+    found = resolved(config_dict=chosen)
+    assert [getattr(found, name) for name in chosen] == [None] * len(chosen)
+
+
+def test_recboles_long_way_to_ask_for_no_negatives() -> None:
+    assert resolved(config_dict={"train_neg_sample_args": {"distribution": "none", "sample_num": "none"}}).train_neg_sample_args is None
+
+
+# -- intervals --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [("[5,inf)", [5, 1e300], [4]), ("(5,7]", [6, 7], [5, 8]), ("(-inf,3)", [-9, 2.9], [3]), ("[1,2];(4,5]", [1, 2, 5], [3, 4, 6])],
+)
+def test_intervals(text: str, inside: list[float], outside: list[float]) -> None:
+    intervals = parse_intervals(text)
+    assert all(any(number in interval for interval in intervals) for number in inside)
+    assert not any(number in interval for interval in intervals for number in outside)
+
+
+@pytest.mark.parametrize("text", ["", "5", "[5,", "[5]", "[a,b]", "[nan,1]", "[2,1]", "[1,2],[3,4]", "[1,2];"])
+def test_no_intervals(text: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_intervals(text)
