@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from statistics import median
 
 import numpy as np
+import torch
 
 from benchmarks.harness import Benchmark, Options, Row, Skipped
-from benchmarks.training import batches_for, settings_for
+from benchmarks.training import settings_for
 from gaterec.data.interactions import Interactions
 from gaterec.data.split import Split
-from gaterec.run import prepare
+from gaterec.prepare import make_batches, prepare
 
 DATASETS = ("amazon-cds", "ml-100k", "ml-1m-short")
 WINDOWS = (5, 50)
@@ -23,7 +24,7 @@ def measure(options: Options) -> Iterator[Row | Skipped]:
             continue
         prepared = prepare(settings_for(options, dataset, {}), None)
         for window in WINDOWS:
-            batches = batches_for(settings_for(options, dataset, {"MAX_ITEM_LIST_LENGTH": window}), prepared)
+            batches = make_batches(settings_for(options, dataset, {"MAX_ITEM_LIST_LENGTH": window}), prepared, torch.device("cpu"))
             share = median(batches.padding(epoch) for epoch in range(1, options.repeats + 1))
             events = int((batches.context + batches.count).sum())
             peer_events, peer_positions = windows_cut_out(prepared.interactions, prepared.split, window)

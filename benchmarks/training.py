@@ -6,12 +6,10 @@ from typing import Any
 import torch
 
 from benchmarks.harness import Options
-from gaterec.data.batches import TrainingBatches
 from gaterec.models import model_class
-from gaterec.run import Prepared, prepare
-from gaterec.sampling import NegativeSampler, own_items
+from gaterec.prepare import make_trainer, prepare
 from gaterec.settings import Settings, resolve
-from gaterec.train import Trainer, pick_device, reproducible
+from gaterec.train import pick_device, reproducible
 
 
 def settings_for(options: Options, dataset: str, changed: Mapping[str, Any]) -> Settings:
@@ -21,38 +19,15 @@ def settings_for(options: Options, dataset: str, changed: Mapping[str, Any]) -> 
     return resolve(lambda kind: model_class(kind).Settings, "HGN", dataset, config_dict={**quiet, **endless, **changed})
 
 
-def batches_for(settings: Settings, prepared: Prepared) -> TrainingBatches:
-    """The batches that a run of these settings trains on."""
-    return TrainingBatches(
-        prepared.interactions,
-        prepared.split,
-        window=settings.MAX_ITEM_LIST_LENGTH,
-        batch_size=settings.train_batch_size,
-        next_items=settings.next_items,
-        shuffle=settings.shuffle,
-        seed=settings.seed,
-        device=pick_device(settings),
-    )
-
-
 class Training:
     """A training as in gaterec.run; every call trains one more epoch and answers its seconds, as the run's own log has them."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.device = settings, pick_device(settings)
         self.prepared = prepare(settings, None)
-        self.batches = batches_for(settings, self.prepared)
-        interactions, counts = self.prepared.interactions, self.prepared.counts.to(self.device)
         with reproducible(settings, self.device):
-            kind = model_class(settings.model)
-            model = kind(len(interactions.users), len(interactions.items), settings.MAX_ITEM_LIST_LENGTH, settings.model_settings)
-            model = model.to(self.device)
-            model.fit_counts(counts)
-            negatives = settings.negatives
-            may_be_own = settings.negatives_may_be_own or settings.loss_type == "CE"
-            own = None if may_be_own else own_items(interactions, self.prepared.split).to(self.device)
-            sampler = NegativeSampler(counts, negatives.alpha if negatives.distribution == "popularity" else None, own)
-            self.epochs = Trainer(model, self.batches, sampler, None, settings).epochs()
+            trainer = make_trainer(settings, self.prepared, self.device)
+        self.batches, self.epochs = trainer.batches, trainer.epochs()
 
     def __call__(self) -> float:
         with reproducible(self.settings, self.device):

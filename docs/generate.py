@@ -39,9 +39,15 @@ def _table(title: str, rows: list[Row]) -> str:
 
 
 def _refused() -> str:
-    lines = ["## RecBole's settings that are refused\n", "Each is accepted at RecBole's own default, where it changes nothing, and refused at any other value.\n"]
+    lines = [
+        "## RecBole's settings that are refused\n",
+        "Each is accepted at RecBole's own default, where it changes nothing, and refused at any other value.\n",
+    ]
     lines += ["| setting | accepted | why no other value |", "|---|---|---|"]
-    lines += [f"| `{name}` | {', '.join(_code(repr(value)) for value in harmless)} | {_cell(reason)} |" for name, (harmless, reason) in REFUSED.items()]
+    lines += [
+        f"| `{name}` | {', '.join(_code(repr(value)) for value in harmless)} | {_cell(reason)} |"
+        for name, (harmless, reason) in REFUSED.items()
+    ]
     others = ", ".join(f"`{name}` ({models})" for name, models in OTHER_MODELS.items())
     lines.append(f"\nSettings of RecBole's other models are refused for a model that does not have them: {others}.\n")
     return "\n".join(lines)

@@ -76,12 +76,16 @@ def save_state(folder: Path, state: TrainingState) -> None:
 def load_state(folder: Path) -> tuple[TrainingState | None, list[str]]:
     """The latest state that is whole, None when there is none, and a line about each that is not."""
     problems: list[str] = []
-    for file in sorted(folder.glob("epoch-*.safetensors"), reverse=True):
+    files = sorted(folder.glob("epoch-*.safetensors"), reverse=True)
+    for file in files:
+        then = "training begins anew" if file is files[-1] else "using the one before it"
         try:
             tensors, about = read_tensors(file)
             return TrainingState(Course(**about["course"]), tensors), problems
-        except (RunError, KeyError, TypeError) as error:
-            problems.append(f"{error}; using the one before it")
+        except RunError as error:
+            problems.append(f"{error}; {then}")
+        except (KeyError, TypeError):
+            problems.append(f"{file}: is no state that this gaterec can read; {then}")
     return None, problems
 
 
@@ -127,7 +131,7 @@ def write_run(
         content = {"format": FORMAT, "gaterec": gaterec.__version__, **info}
         (folder / "run.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{folder}: can't be written: {error}") from None
+        raise RunError(f"{folder}: can't be written: {str(error).splitlines()[0]}") from None
 
 
 def read_info(folder: Path) -> dict[str, Any]:

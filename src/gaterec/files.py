@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -58,6 +59,8 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
             if old.exists():
                 old.rename(folder)
             raise
+    except RunError as error:  # the names of files that nobody will find any more say nothing
+        raise RunError(str(error).replace(str(part), str(folder))) from None
     except (OSError, SafetensorError) as error:
         raise RunError(f"{folder}: can't be written: {_reason(error)}") from None
     finally:
@@ -118,4 +121,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "there is a file where a folder should be"
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
-    return "No space left on device" if "os error 28" in reason.lower() else reason
+    number = re.search(r"os error (\d+)", reason)
+    return os.strerror(int(number[1])) if number else reason

@@ -11,19 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gaterec.kernels.softmax import mean_cross_entropy
+
 
 def cross_entropy(queries: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """-log softmax over the whole catalogue (padding left out), at each target.
 
     Range: 0 to infinity; log(V - 1) when all scores are equal.
     """
-    open_bias = weight.new_zeros(len(weight)) if bias is None else bias
-    logits = torch.addmm(F.pad(open_bias[1:], (1, 0), value=-torch.inf), queries, weight.T)  # (N, V)
-    if targets.shape[1] == 1:
-        return F.cross_entropy(logits, targets[:, 0])
-    real = targets > 0
-    at_targets = logits.gather(1, targets.clamp(min=1))
-    return ((logits.logsumexp(1, keepdim=True) - at_targets) * real).sum() / real.sum()
+    return mean_cross_entropy(queries, targets, weight, bias)
 
 
 def bpr(queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool = False) -> Tensor:

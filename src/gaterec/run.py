@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -22,26 +21,21 @@ from gaterec.checkpoint import (
     save_state,
     write_run,
 )
-from gaterec.data.batches import TrainingBatches
-from gaterec.data.catalog import load_dataset
-from gaterec.data.filters import FilterStep, apply_filters
-from gaterec.data.interactions import Interactions, build_interactions, item_columns
-from gaterec.data.log import Log
-from gaterec.data.simulate import Simulation, simulate
-from gaterec.data.split import Cases, Split, make_cases, split_interactions
+from gaterec.data.interactions import Interactions, item_columns
+from gaterec.data.simulate import Simulation
 from gaterec.display import Display
 from gaterec.errors import DataError, RunError
-from gaterec.evaluate import Judgement, Scorer, describe_protocol, encoder_scorer, evaluate
+from gaterec.evaluate import Judgement, Scorer, describe_protocol, evaluate
 from gaterec.files import check_writable, folder_written_whole
 from gaterec.loggers import make_loggers
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
+from gaterec.prepare import Prepared, make_trainer, prepare, scorer_for
 from gaterec.report import Epoch, Report, write_report
-from gaterec.sampling import NegativeSampler, own_items
 from gaterec.settings import Settings, resolve
 from gaterec.slices import slice_rows
-from gaterec.train import Course, Figures, Trainer, pick_device, reproducible
+from gaterec.train import Course, Figures, pick_device, reproducible
 
 
 class Result(TypedDict):
@@ -57,27 +51,6 @@ class Result(TypedDict):
     baselines: dict[str, Figures]
     protocol: list[str]
     settings: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A log made ready for training and judging.
-
-    Attributes:
-        log: what was read and is left after filtering.
-        steps: what each filter left.
-        counts: (V,) how often each item was chosen in training.
-        truth: the simulated world, for the demo dataset.
-    """
-
-    log: Log
-    steps: list[FilterStep]
-    interactions: Interactions
-    split: Split
-    valid: Cases
-    test: Cases
-    counts: Tensor
-    truth: Simulation | None
 
 
 def run(
@@ -153,36 +126,12 @@ def evaluate_run(folder: str | Path, flags: Mapping[str, Any] | None = None) -> 
     return _result(info, Path(folder), settings.as_dict())
 
 
-def prepare(settings: Settings, frame: Any) -> Prepared:
-    """Read, filter, order and split a log.
-
-    Args:
-        frame: a frame in place of the dataset that the settings name.
-
-    Raises:
-        DataError: the log can't be read, or nothing is left of it, or it is too small for the protocol.
-    """
-    truth = simulate() if frame is None and settings.dataset == "demo" else None
-    raw = (
-        truth.log
-        if truth
-        else load_dataset(settings.dataset if frame is None else frame, settings.data_path, settings, show_progress=settings.show_progress)
-    )
-    log, steps = apply_filters(raw, settings)
-    interactions = build_interactions(log, settings)
-    split = split_interactions(interactions, settings.eval_args)
-    valid, test = (make_cases(interactions, split, part, settings.eval_args.target) for part in ("valid", "test"))
-    in_training = np.arange(len(interactions.item)) < np.repeat(split.train_end, interactions.lengths)
-    counts = np.bincount(interactions.item[in_training], minlength=len(interactions.items))
-    return Prepared(log, steps, interactions, split, valid, test, torch.from_numpy(counts), truth)
-
-
 def judge(settings: Settings, prepared: Prepared, model: SequenceEncoder, device: torch.device) -> tuple[dict[str, Any], Judgement]:
     """The test figures of a model, of Pop beside it, and of the best possible where the truth is known."""
     counts = prepared.counts.to(device)
     pop = Pop(len(prepared.interactions.users), len(prepared.interactions.items), settings.MAX_ITEM_LIST_LENGTH, PopSettings()).to(device)
     pop.fit_counts(counts)
-    scorers = {settings.model: _scorer(model, settings, prepared, device), "Pop": _scorer(pop, settings, prepared, device)}
+    scorers = {settings.model: scorer_for(model, settings, prepared, device), "Pop": scorer_for(pop, settings, prepared, device)}
     if prepared.truth is not None:
         scorers["best possible"] = _truth_scorer(prepared.truth, prepared.interactions, device)
     judgements = {
@@ -208,45 +157,20 @@ def _train(
     settings: Settings, prepared: Prepared, device: torch.device, display: Display, folder: Path, resume: bool
 ) -> tuple[SequenceEncoder, Course]:
     """The trained model, and what its training was like; saves a state after epochs on the way."""
-    interactions, split = prepared.interactions, prepared.split
-    batches = TrainingBatches(
-        interactions,
-        split,
-        window=settings.MAX_ITEM_LIST_LENGTH,
-        batch_size=settings.train_batch_size,
-        next_items=settings.next_items,
-        shuffle=settings.shuffle,
-        seed=settings.seed,
-        device=device,
-    )
-    counts = prepared.counts.to(device)
-    model = model_class(settings.model)(
-        len(interactions.users), len(interactions.items), settings.MAX_ITEM_LIST_LENGTH, settings.model_settings
-    )
-    model = model.to(device)
-    model.fit_counts(counts)
-    negatives = settings.negatives
-    own = None if settings.negatives_may_be_own or settings.loss_type == "CE" else own_items(interactions, split).to(device)
-    sampler = NegativeSampler(counts, negatives.alpha if negatives.distribution == "popularity" else None, own)
     if settings.loss_type == "CE" and settings.train_neg_sample_args is not None:
         display.warn("train_neg_sample_args: CE compares each target with the whole catalogue and draws no negatives")
-    score = _scorer(model, settings, prepared, device)
-
-    def validate() -> Figures:
-        return evaluate(score, interactions, prepared.valid, settings, part="valid", counts=counts).figures
-
     states = _states(folder)
     state, problems = load_state(states) if resume else (None, [])
     for problem in problems:
         display.warn(problem)
     if not resume:
         clear_states(states)
-    trainer = Trainer(model, batches, sampler, validate if len(prepared.valid) else None, settings, state)
+    trainer = make_trainer(settings, prepared, device, state)
     if state is not None:
         display.line(f"Going on after epoch {len(state.course.epochs)}")
     loggers = make_loggers(settings, folder.with_name(folder.name + ".tensorboard"))
     last_save, cost = time.monotonic(), 0.0
-    with display.training(batches.targets, len(trainer.course.epochs)) as progress:
+    with display.training(trainer.batches.targets, len(trainer.course.epochs)) as progress:
         for entry in trainer.epochs(progress.step):
             progress.epoch(entry, trainer.course.best_epoch)
             for logger in loggers:
@@ -259,11 +183,7 @@ def _train(
                 cost = last_save - begin
     for logger in loggers:
         logger.close()
-    return model.eval(), trainer.course
-
-
-def _scorer(model: SequenceEncoder, settings: Settings, prepared: Prepared, device: torch.device) -> Scorer:
-    return encoder_scorer(model, prepared.interactions, settings.MAX_ITEM_LIST_LENGTH, device)
+    return trainer.model.eval(), trainer.course
 
 
 def _truth_scorer(truth: Simulation, interactions: Interactions, device: torch.device) -> Scorer:

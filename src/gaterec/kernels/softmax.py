@@ -12,6 +12,7 @@ The sum, the division and the gradient of the bias ride along with the products.
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 TILE = 512_000
@@ -21,19 +22,19 @@ SAFE = 60.0
 
 
 def mean_cross_entropy(queries: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The mean of -log softmax(queries @ weight.T + bias) at the targets, item 0 left out of the softmax.
+    """The mean over all targets of -log softmax(queries @ weight.T + bias), item 0 left out of the softmax.
 
-    Equals `F.cross_entropy((queries @ weight.T + bias)[:, 1:], targets - 1)`.
+    With one target each it equals `F.cross_entropy((queries @ weight.T + bias)[:, 1:], targets[:, 0] - 1)`.
 
     Args:
         queries: (N, D).
-        targets: (N,) int64, in 1 .. V-1.
+        targets: (N, K) int64, in 1 .. V-1, or 0 for none.
         weight: (V, D), bias: (V,) or None.
 
     Returns:
         A scalar. Memory beyond the gradients is one tile, whatever the size of the catalogue.
     """
-    result: Tensor = _MeanCrossEntropy.apply(queries, targets, weight, bias)
+    result: Tensor = _MeanCrossEntropy.apply(queries, targets, weight, bias)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -41,6 +42,8 @@ class _MeanCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, queries: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         count, size = len(queries), len(weight)
+        real = (targets > 0).to(queries.dtype)  # (N, K)
+        share = real.sum(1, keepdim=True) / real.sum()  # (N, 1) how much of the mean each query's softmax is
         rows = max(1, min(count, TILE // size))
         wanted = any(ctx.needs_input_grad)
         open_bias = queries.new_zeros(size) if bias is None else bias.clone()
@@ -60,18 +63,21 @@ class _MeanCrossEntropy(torch.autograd.Function):
             total = sums[:, -1:]
             log_sums[begin : begin + rows] = total[:, 0].log() + (0 if top is None else top[:, 0])
             if wanted:
-                torch.div(sums[:, :-1], total, out=d_queries[begin : begin + rows])
-                d_table.addmm_(e.T, torch.cat([part, torch.ones_like(total)], dim=1) / total)
-        chosen = weight[targets]
-        at_targets = (queries * chosen).sum(1)
+                scale = share[begin : begin + rows] / total
+                torch.mul(sums[:, :-1], scale, out=d_queries[begin : begin + rows])
+                d_table.addmm_(e.T, torch.cat([part * scale, scale], dim=1))
+        each = real / real.sum()  # (N, K) how much of the mean each target is
+        chosen = F.embedding(targets, weight) * each[:, :, None]  # (N, K, D)
+        loss = (log_sums * share[:, 0]).sum() - (queries * chosen.sum(1)).sum()
         if bias is not None:
-            at_targets += bias[targets]
+            loss -= (bias[targets] * each).sum()
         if wanted:
-            d_queries -= chosen
-            d_table.index_add_(0, targets, torch.cat([queries, queries.new_ones(count, 1)], dim=1), alpha=-1)
-            ctx.save_for_backward(d_queries.div_(count), d_table.div_(count))
+            d_queries -= chosen.sum(1)
+            at_targets = torch.cat([queries[:, None] * each[:, :, None], each[:, :, None]], dim=2)  # (N, K, D + 1)
+            d_table.index_add_(0, targets.flatten(), at_targets.flatten(0, 1), alpha=-1)
+            ctx.save_for_backward(d_queries, d_table)
             ctx.has_bias = bias is not None
-        return (log_sums - at_targets).mean()
+        return loss
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -1,0 +1,114 @@
+"""From settings to something that can be trained and judged: a log made ready, and a trainer for it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gaterec.data.batches import TrainingBatches
+from gaterec.data.catalog import load_dataset
+from gaterec.data.filters import FilterStep, apply_filters
+from gaterec.data.interactions import Interactions, build_interactions
+from gaterec.data.log import Log
+from gaterec.data.simulate import Simulation, simulate
+from gaterec.data.split import Cases, Split, make_cases, split_interactions
+from gaterec.evaluate import Scorer, encoder_scorer, evaluate
+from gaterec.models import model_class
+from gaterec.models.encoder import SequenceEncoder
+from gaterec.sampling import NegativeSampler, own_items
+from gaterec.settings import Settings
+from gaterec.train import Figures, Trainer, TrainingState
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A log made ready for training and judging.
+
+    Attributes:
+        log: what was read and is left after filtering.
+        steps: what each filter left.
+        counts: (V,) how often each item was chosen in training.
+        truth: the simulated world, for the demo dataset.
+    """
+
+    log: Log
+    steps: list[FilterStep]
+    interactions: Interactions
+    split: Split
+    valid: Cases
+    test: Cases
+    counts: Tensor
+    truth: Simulation | None
+
+
+def prepare(settings: Settings, frame: Any) -> Prepared:
+    """Read, filter, order and split a log.
+
+    Args:
+        frame: a frame in place of the dataset that the settings name.
+
+    Raises:
+        DataError: the log can't be read, or nothing is left of it, or it is too small for the protocol.
+    """
+    truth = simulate() if frame is None and settings.dataset == "demo" else None
+    raw = (
+        truth.log
+        if truth
+        else load_dataset(settings.dataset if frame is None else frame, settings.data_path, settings, show_progress=settings.show_progress)
+    )
+    log, steps = apply_filters(raw, settings)
+    interactions = build_interactions(log, settings)
+    split = split_interactions(interactions, settings.eval_args)
+    valid, test = (make_cases(interactions, split, part, settings.eval_args.target) for part in ("valid", "test"))
+    in_training = np.arange(len(interactions.item)) < np.repeat(split.train_end, interactions.lengths)
+    counts = np.bincount(interactions.item[in_training], minlength=len(interactions.items))
+    return Prepared(log, steps, interactions, split, valid, test, torch.from_numpy(counts), truth)
+
+
+def make_trainer(settings: Settings, prepared: Prepared, device: torch.device, state: TrainingState | None = None) -> Trainer:
+    """A trainer for what was prepared; its model is drawn from torch's seed, so call it inside gaterec.train.reproducible.
+
+    Args:
+        state: where an earlier training of the same settings stopped; None begins.
+    """
+    interactions, split = prepared.interactions, prepared.split
+    model = make_model(settings, prepared, device)
+    counts = prepared.counts.to(device)
+    negatives = settings.negatives
+    own = None if settings.negatives_may_be_own or settings.loss_type == "CE" else own_items(interactions, split).to(device)
+    sampler = NegativeSampler(counts, negatives.alpha if negatives.distribution == "popularity" else None, own)
+    score = scorer_for(model, settings, prepared, device)
+
+    def validate() -> Figures:
+        return evaluate(score, interactions, prepared.valid, settings, part="valid", counts=counts).figures
+
+    return Trainer(model, make_batches(settings, prepared, device), sampler, validate if len(prepared.valid) else None, settings, state)
+
+
+def make_model(settings: Settings, prepared: Prepared, device: torch.device) -> SequenceEncoder:
+    """The model that the settings name, freshly drawn."""
+    people, things = len(prepared.interactions.users), len(prepared.interactions.items)
+    model = model_class(settings.model)(people, things, settings.MAX_ITEM_LIST_LENGTH, settings.model_settings).to(device)
+    model.fit_counts(prepared.counts.to(device))
+    return model
+
+
+def make_batches(settings: Settings, prepared: Prepared, device: torch.device) -> TrainingBatches:
+    """The batches of the training part."""
+    return TrainingBatches(
+        prepared.interactions,
+        prepared.split,
+        window=settings.MAX_ITEM_LIST_LENGTH,
+        batch_size=settings.train_batch_size,
+        next_items=settings.next_items,
+        shuffle=settings.shuffle,
+        seed=settings.seed,
+        device=device,
+    )
+
+
+def scorer_for(model: SequenceEncoder, settings: Settings, prepared: Prepared, device: torch.device) -> Scorer:
+    """The scores of a model for queries of what was prepared."""
+    return encoder_scorer(model, prepared.interactions, settings.MAX_ITEM_LIST_LENGTH, device)

@@ -1,0 +1,271 @@
+"""Run folders and states: what is half there, newer, corrupt or garbage is told in one line, and nothing of it is trusted."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from gaterec.checkpoint import clear_states, load_run, load_state, read_info, save_state
+from gaterec.errors import RunError
+from gaterec.files import read_tensors, write_tensors
+from gaterec.run import run
+from gaterec.train import Course, TrainingState
+from tests.commands import write_log
+
+TENSORS = {"model.a": torch.arange(6.0).reshape(2, 3), "best.a": torch.ones(2, 3), "optimizer.0.0.step": torch.tensor(7.0)}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run folder, which no test may change."""
+    folder = tmp_path_factory.mktemp("trained")
+    chosen = {"epochs": 1, "embedding_size": 4, "checkpoint_dir": str(folder / "saved"), "state": "ERROR"}
+    return run("HGN", write_log(folder / "a.csv"), config_dict=chosen)["folder"]
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run folder, to be damaged."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def refusal(folder: Path) -> str:
+    """The one line with which a folder is refused."""
+    with pytest.raises(RunError) as caught:
+        load_run(folder)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith(str(folder))
+    return line.removeprefix(str(folder))
+
+
+# -- run folders ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_folder(trained: Path) -> None:
+    loaded = load_run(str(trained))
+    assert loaded.folder == trained
+    assert loaded.info["title"] == "HGN on a"
+    assert (len(loaded.users), len(loaded.items)) == (41, 21)
+    assert loaded.users["user_id"][0] == "[unknown]"
+    tensors, about = read_tensors(trained / "weights.safetensors")
+    assert about == {"model": "HGN"}
+    assert all(torch.equal(tensors[name], value) for name, value in loaded.model.state_dict().items())
+
+
+def test_the_dataset_is_not_needed(folder: Path) -> None:
+    info = json.loads((folder / "run.json").read_text())
+    info["settings"]["dataset"] = "/gone/away.csv"
+    (folder / "run.json").write_text(json.dumps(info))
+    assert load_run(folder).settings.dataset == "/gone/away.csv"
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "users.parquet", "items.parquet"])
+def test_a_file_is_missing(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    line = refusal(folder)
+    assert line.startswith(": is not whole: ")
+    assert name in line
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "users.parquet", "items.parquet"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_file_is_cut_short(folder: Path, name: str, share: float) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: int(share * len(content))])
+    assert refusal(folder).startswith(": is not whole: ")
+
+
+@pytest.mark.parametrize("place", [5, 40, -1])
+def test_corrupt_weights(folder: Path, place: int) -> None:
+    file = folder / "weights.safetensors"
+    content = bytearray(file.read_bytes())
+    content[place] ^= 64
+    file.write_bytes(content)
+    line = refusal(folder)
+    assert line.startswith(f": is not whole: {file}: ")
+    assert "corrupt" in line or "can't be read" in line
+
+
+def test_weights_of_somebody_else(folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(3)}, folder / "weights.safetensors")
+    assert "is corrupt: its content does not match the digest" in refusal(folder)
+    write_tensors(folder / "weights.safetensors", {"a": torch.zeros(3)}, {})
+    assert refusal(folder).startswith(": is not whole: Error(s) in loading state_dict for HGN")
+
+
+def test_vocabularies_of_another_run(folder: Path) -> None:
+    items = pl.read_parquet(folder / "items.parquet")
+    items.head(5).write_parquet(folder / "items.parquet")
+    assert refusal(folder).startswith(": is not whole: Error(s) in loading state_dict for HGN")
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "no") == ": there is no such run folder"
+    assert refusal(tmp_path) == ": expected a run folder, found no run.json in it"
+    (tmp_path / "file").write_text("x")
+    assert refusal(tmp_path / "file") == ": there is no such run folder"
+
+
+def test_a_newer_format(folder: Path) -> None:
+    info = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(info | {"format": 2, "gaterec": "7.0"}))
+    line = refusal(folder)
+    assert line.startswith(": was written by gaterec 7.0 in format 2; this gaterec ")
+    assert line.endswith(" reads up to 1: upgrade it")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "can't be read: Expecting value"),
+        (b"{", "can't be read: Expecting property name"),
+        (b"\xff\xfe", "can't be read: 'utf-8' codec can't decode"),
+        (b"[" * 100_000, "can't be read: "),
+        (b"[1]", "expected a run of gaterec, found no format number in it"),
+        (b'{"format": "1"}', "expected a run of gaterec, found no format number in it"),
+        (b'{"format": null}', "expected a run of gaterec, found no format number in it"),
+        (b'{"format": 1}', "is damaged: title is missing"),
+        (b'{"format": 1, "title": "x", "settings": [1]}', "is damaged: settings is of a wrong type"),
+        (b'{"format": 1, "title": "x", "settings": {}}', "is damaged: protocol is missing"),
+    ],
+)
+def test_run_json_is_garbage(folder: Path, content: bytes, told: str) -> None:
+    (folder / "run.json").write_bytes(content)
+    assert refusal(folder).startswith(f"/run.json: {told}")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"epochs": -3}, "epochs: expected a number greater than or equal to 0, found -3"),
+        ({"model": "Unheard"}, "model: there is no model 'Unheard'"),
+        ({"embedding_size": 5}, "Error(s) in loading state_dict for HGN"),
+        ({"news": 1}, "news: there is no such setting"),
+    ],
+)
+def test_settings_that_do_not_fit(folder: Path, change: dict[str, Any], told: str) -> None:
+    info = json.loads((folder / "run.json").read_text())
+    info["settings"] |= change
+    (folder / "run.json").write_text(json.dumps(info))
+    line = refusal(folder)
+    assert line.startswith(": is not whole: ")
+    assert told in line
+
+
+def test_read_info_gives_all_of_run_json(trained: Path) -> None:
+    assert read_info(trained) == json.loads((trained / "run.json").read_text())
+
+
+# -- states -----------------------------------------------------------------------------------------------------------------------
+
+
+def state(epochs: int) -> TrainingState:
+    entries = [{"epoch": number, "loss": 1 / number, "seconds": 0.1, "valid": {"mrr@10": 0.1}} for number in range(1, epochs + 1)]
+    return TrainingState(Course(entries, best_epoch=1, best_score=0.1, stale=epochs - 1), {**TENSORS, "model.b": torch.tensor([epochs])})
+
+
+def same(found: TrainingState | None, wanted: TrainingState) -> bool:
+    assert found is not None
+    names = found.tensors.keys() == wanted.tensors.keys()
+    return (
+        names and found.course == wanted.course and all(torch.equal(found.tensors[name], wanted.tensors[name]) for name in wanted.tensors)
+    )
+
+
+def saved(folder: Path, *epochs: int) -> list[Path]:
+    for number in epochs:
+        save_state(folder, state(number))
+    return sorted(folder.iterdir())
+
+
+def test_a_state_comes_back_bit_by_bit(tmp_path: Path) -> None:
+    saved(tmp_path / "x", 3)
+    found, problems = load_state(tmp_path / "x")
+    assert same(found, state(3))
+    assert problems == []
+
+
+def test_equal_states_make_equal_files(tmp_path: Path) -> None:
+    contents = {saved(tmp_path / str(number), 3)[0].read_bytes() for number in range(8)}
+    assert len(contents) == 1
+
+
+def test_no_state(tmp_path: Path) -> None:
+    assert load_state(tmp_path / "none") == (None, [])
+    assert load_state(tmp_path) == (None, [])
+
+
+def test_two_states_are_kept(tmp_path: Path) -> None:
+    files = saved(tmp_path / "x", 1, 2, 3, 9, 10, 100)
+    assert [file.name for file in files] == ["epoch-0000010.safetensors", "epoch-0000100.safetensors"]
+    assert same(load_state(tmp_path / "x")[0], state(100))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
+def test_a_state_that_was_cut_short(tmp_path: Path, share: float) -> None:
+    before, last = saved(tmp_path / "x", 4, 5)
+    content = last.read_bytes()
+    last.write_bytes(content[: int(share * len(content))])
+    found, problems = load_state(tmp_path / "x")
+    assert same(found, state(4))
+    assert len(problems) == 1
+    assert problems[0].startswith(f"{last}: ")
+    assert problems[0].endswith("; using the one before it")
+    assert "\n" not in problems[0]
+    assert before.exists()
+
+
+def test_every_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    _, last = saved(tmp_path / "x", 1, 2)
+    content = last.read_bytes()
+    for place in range(0, len(content), 7):
+        last.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        found, problems = load_state(tmp_path / "x")
+        assert same(found, state(1)), place
+        assert len(problems) == 1
+
+
+def test_no_state_is_whole(tmp_path: Path) -> None:
+    for file in saved(tmp_path / "x", 1, 2):
+        file.write_bytes(b"x" * 100)
+    found, problems = load_state(tmp_path / "x")
+    assert found is None
+    assert [problem.rpartition("; ")[2] for problem in problems] == ["using the one before it", "training begins anew"]
+
+
+def test_a_file_that_is_no_state(tmp_path: Path) -> None:
+    saved(tmp_path / "x", 1)
+    write_tensors(tmp_path / "x" / "epoch-0000002.safetensors", TENSORS, {"course": {"future": 1}})
+    write_tensors(tmp_path / "x" / "epoch-0000003.safetensors", TENSORS, {})
+    found, problems = load_state(tmp_path / "x")
+    assert same(found, state(1))
+    assert len(problems) == 2
+    assert all(line.startswith(f"{tmp_path}/x/epoch-000000") for line in problems)
+
+
+def test_a_state_that_cannot_be_written_leaves_the_ones_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = saved(tmp_path / "x", 1, 2)
+    before = [file.read_bytes() for file in files]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gaterec.files.save_file", full)
+    with pytest.raises(RunError, match=r"epoch-0000003.safetensors: can't be written: No space left on device$"):
+        save_state(tmp_path / "x", state(3))
+    assert sorted((tmp_path / "x").iterdir()) == files
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_states_are_thrown_away(tmp_path: Path) -> None:
+    saved(tmp_path / "x", 1, 2)
+    clear_states(tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+    clear_states(tmp_path / "x")
