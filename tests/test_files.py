@@ -76,6 +76,14 @@ def test_until_it_is_whole_the_old_file_stands_in_its_place(tmp_path: Path) -> N
     assert (seen, file.read_text()) == (["old"], "new")
 
 
+def test_who_is_reading_the_old_file_goes_on_reading_it(tmp_path: Path) -> None:
+    file = tmp_path / "x.txt"
+    file.write_text("old")
+    with file.open() as reader:
+        write_whole(file, lambda part: part.write_text("new and longer"))
+        assert reader.read() == "old"
+
+
 @pytest.mark.parametrize("old", [True, False])
 def test_a_full_disk_leaves_the_old_file_and_nothing_partial(tmp_path: Path, old: bool) -> None:
     file = tmp_path / "x.txt"

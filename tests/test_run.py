@@ -234,7 +234,7 @@ def test_a_second_run_takes_the_place_of_the_first(log: Path, tmp_path: Path) ->
 
 
 def test_a_finished_run_is_not_trained_again(done: Result, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["gaterec.run"], "Trainer", None)
+    monkeypatch.setattr(sys.modules["gaterec.run"], "_train", None)
     again = run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(done["folder"].parent)}, resume=True)
     assert again == done
 

@@ -141,6 +141,18 @@ def test_padding_is_the_share_of_cells_without_an_event() -> None:
     assert batches.padding(7) == pytest.approx(empty / cells, rel=1e-12)
 
 
+def test_rows_of_like_length_share_a_batch() -> None:
+    """Lengths as uneven as in real logs: most short, some very long."""
+    random = np.random.default_rng(0)
+    lengths = 3 + random.geometric(0.05, 3000)
+    interactions = histories(*([1] * int(length) for length in lengths))
+    sorted_rows, in_log_order = (
+        TrainingBatches(interactions, all_for_training(interactions), window=5, batch_size=500, shuffle=shuffle)
+        for shuffle in (True, False)
+    )
+    assert 0 < sorted_rows.padding(1) < in_log_order.padding(1) / 5
+
+
 @pytest.mark.parametrize("window", [5, 50])
 def test_padding_is_under_a_tenth_on_amazon_cds(datasets: Path, window: int) -> None:
     chosen = settings()

@@ -95,6 +95,13 @@ def test_gated_average_equals_its_plain_line(shape: tuple[int, int, int]) -> Non
     torch.testing.assert_close(gated_average(*parts), plain_average(*parts), rtol=0, atol=1e-12)
 
 
+def test_an_average_of_nearly_shut_gates_is_still_an_average() -> None:
+    values, item_gate, position_gate = gates(2, 40, 5)
+    parts = values, item_gate - 60, position_gate
+    torch.testing.assert_close(gated_average(*parts), plain_average(*parts), rtol=0, atol=1e-12)
+    assert gated_average(*parts).abs().max() > 0.5
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gated_maximum_equals_its_plain_line(shape: tuple[int, int, int]) -> None:
     parts = gates(*shape)
