@@ -1,8 +1,12 @@
 """What several tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Tests run side by side, one per core: more threads than that only wait for one another. Child processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ FORMAT = 1
 IN_RUN_JSON: dict[str, type | tuple[type, ...]] = {
     "title": str,
     "settings": dict,
+    "data": dict,
     "protocol": list,
     "best_epoch": int,
     "best_valid_score": (int, float, type(None)),

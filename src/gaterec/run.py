@@ -119,6 +119,11 @@ def evaluate_run(folder: str | Path, flags: Mapping[str, Any] | None = None) -> 
     display, device = Display(settings), pick_device(settings)
     prepared = prepare(settings, None)
     _check_same_ids(loaded, prepared.interactions)
+    if (
+        settings.eval_args.order == loaded.settings.eval_args.order
+        and prepared.interactions.fingerprint() != loaded.info["data"]["fingerprint"]
+    ):
+        display.warn("the people and items are those of the training, but their events are not: these figures are of other data")
     with reproducible(settings, device):
         figures, _ = judge(settings, prepared, loaded.model.to(device), device)
     info = loaded.info | {"protocol": describe_protocol(settings, prepared.interactions, prepared.test), **figures}

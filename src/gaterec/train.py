@@ -271,17 +271,18 @@ def reproducible(settings: Settings, device: torch.device) -> Iterator[None]:
     """Inside, the same settings give the same bits, and outside nothing of it is left: neither torch's seed nor its switches."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, when it starts
     memory: Any = deterministic  # its switch is a property of the module, which type checkers can't see
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     filled = memory.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
-        torch.use_deterministic_algorithms(settings.reproducibility)
+        # The same switch as torch.use_deterministic_algorithms, which would first import the compiler: a second and more.
+        torch.set_deterministic_debug_mode("error" if settings.reproducibility else "default")
         # Memory that is written before it is read needs no filling.
         memory.fill_uninitialized_memory = False
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+            torch.set_deterministic_debug_mode(before)
             memory.fill_uninitialized_memory = filled
 
 
