@@ -133,7 +133,7 @@ def test_a_newer_format(folder: Path) -> None:
         (b'{"format": null}', "expected a run of gaterec, found no format number in it"),
         (b'{"format": 1}', "is damaged: title is missing"),
         (b'{"format": 1, "title": "x", "settings": [1]}', "is damaged: settings is of a wrong type"),
-        (b'{"format": 1, "title": "x", "settings": {}}', "is damaged: protocol is missing"),
+        (b'{"format": 1, "title": "x", "settings": {}, "data": {}}', "is damaged: protocol is missing"),
     ],
 )
 def test_run_json_is_garbage(folder: Path, content: bytes, told: str) -> None:
