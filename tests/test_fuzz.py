@@ -69,10 +69,10 @@ SEEDS: dict[str, bytes] = {
     "log.csv.gz": gzip.compress(_csv(FRAME), mtime=0),
 }
 DATA = [
-    Data(),  # type: ignore[call-arg]
-    Data(rm_dup_inter="last", user_inter_num_interval="[2,inf)", item_inter_num_interval="[2,4)"),  # type: ignore[call-arg]
-    Data(val_interval={"rating": "[2,4];(4,inf)"}, load_col={"inter": "*"}),  # type: ignore[call-arg]
-    Data(val_interval={"item_id": ["a", "b"]}, unload_col={"inter": ["rating"]}, rm_dup_inter="first"),  # type: ignore[call-arg]
+    Data(),
+    Data(rm_dup_inter="last", user_inter_num_interval="[2,inf)", item_inter_num_interval="[2,4)"),
+    Data(val_interval={"rating": "[2,4];(4,inf)"}, load_col={"inter": "*"}),
+    Data(val_interval={"item_id": ["a", "b"]}, unload_col={"inter": ["rating"]}, rm_dup_inter="first"),
 ]
 
 NASTY = [
@@ -183,9 +183,9 @@ def test_mangled_features(tmp_path_factory: pytest.TempPathFactory, user: list[C
     folder.mkdir(exist_ok=True)
     (folder / "x.user").write_bytes(mangled(b"user_id:token\tage:float\nu1\t30\nu2\t\n", user))
     (folder / "x.item").write_bytes(mangled(b"item_id:token\tgenre:token_seq\na\tDrama Comedy\nb\t\n", item))
-    chosen = Data(field_separator=separator, val_interval={"age": "[1,inf)"})  # type: ignore[call-arg]
+    chosen = Data(field_separator=separator, val_interval={"age": "[1,inf)"})
     check_file(folder / "x.inter", SEEDS["log.inter"].replace(b"\t", separator.encode()), chosen)
-    check_file(folder / "x.inter", SEEDS["log.inter"], Data(val_interval={"genre": ["Drama"]}))  # type: ignore[call-arg]
+    check_file(folder / "x.inter", SEEDS["log.inter"], Data(val_interval={"genre": ["Drama"]}))
 
 
 cells: st.SearchStrategy[Any] = st.one_of(

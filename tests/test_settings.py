@@ -64,7 +64,7 @@ def test_settings_survive_being_written_and_read() -> None:
 
 def test_settings_do_not_change_after_they_were_checked() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        resolved().epochs = -1
+        resolved().epochs = -1  # type: ignore[misc]
 
 
 # -- text -------------------------------------------------------------------------------------------------------------------------

@@ -242,7 +242,7 @@ class Training(Section):
     @property
     def negatives(self) -> NegativeSampling:
         """How negatives are drawn when the loss needs some."""
-        return self.train_neg_sample_args or NegativeSampling()  # type: ignore[call-arg]
+        return self.train_neg_sample_args or NegativeSampling()
 
 
 class EvalArgs(Section):
@@ -333,7 +333,7 @@ def split_metric(name: str) -> tuple[str, int | None]:
 
 
 class Evaluation(Section):
-    eval_args: EvalArgs = Field(EvalArgs(), description="the protocol")  # type: ignore[call-arg]
+    eval_args: EvalArgs = Field(EvalArgs(), description="the protocol")
     repeatable: bool = Field(True, description="true: items seen before may be recommended again; false: they are left out of the ranking")
     metrics: list[Metric] = Field(["Recall", "MRR", "NDCG", "Hit", "Precision"], min_length=1, description="what is measured")
     topk: Annotated[list[Annotated[int, Field(ge=1, le=1_000_000)]], BeforeValidator(_as_list)] = Field(

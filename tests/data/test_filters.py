@@ -8,7 +8,7 @@ from gaterec.data.log import Log
 from gaterec.errors import DataError
 from gaterec.settings import Data, parse_intervals
 
-SETTINGS = Data(USER_ID_FIELD="user", ITEM_ID_FIELD="item", TIME_FIELD="time")  # type: ignore[call-arg]
+SETTINGS = Data(USER_ID_FIELD="user", ITEM_ID_FIELD="item", TIME_FIELD="time")
 
 
 def log(users: str, items: str, **columns: object) -> Log:
