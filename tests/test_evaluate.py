@@ -320,7 +320,7 @@ def test_the_protocol_in_sentences() -> None:
     _, cases, _, _ = world()
     people = len(set(cases.user.tolist()))
     assert sentences() == [
-        "Split: split 50/20/30 by time, each person's events.",
+        "Split: 50/20/30 by time, of each person's events.",
         f"Asked: the next item before each held-out event; {len(cases):,} queries of {people} people, {len(cases.relevant):,} right answers.",
         "Ranked: full: the whole catalogue of 30 items; items seen before are kept.",
     ]
@@ -330,9 +330,9 @@ def test_the_protocol_in_sentences() -> None:
     ("values", "line"),
     [
         ({"eval_args": {"split": {"LS": "test_only"}}}, "Split: leave-one-out (test_only), each person's events by time."),
-        ({"eval_args": {"split": {"RS": [8, 1, 1]}, "order": "RO"}}, "Split: split 80/10/10 in random order, each person's events."),
-        ({"eval_args": {"group_by": None}}, "Split: split 50/20/30 by time, all events at the same moments."),
-        ({"eval_args": {"split": {"TS": [7, 1, 2]}}}, "Split: split 70/10/20 by time, test is what came after one moment for all."),
+        ({"eval_args": {"split": {"RS": [8, 1, 1]}, "order": "RO"}}, "Split: 80/10/10 in random order, of each person's events."),
+        ({"eval_args": {"group_by": None}}, "Split: 50/20/30 by time, of all events together."),
+        ({"eval_args": {"split": {"TS": [7, 1, 2]}}}, "Split: 70/10/20 by time, test is what came after one moment for all."),
         ({"repeatable": False}, "Ranked: full: the whole catalogue of 30 items; items seen before are left out."),
         ({"eval_args": {"mode": "uni100"}}, "Ranked: 100 drawn items (uni100); items seen before are kept."),
     ],

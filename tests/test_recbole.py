@@ -81,8 +81,6 @@ def test_without_validation(log: Path) -> None:
 
 
 def test_what_cannot_be_honoured() -> None:
-    with pytest.raises(ValueError, match="a run always leaves its folder"):
-        run_recbole("HGN", "demo", saved=False)
     with pytest.raises(SettingsError, match="worker: batches are cut from memory"):
         run_recbole("HGN", "demo", config_dict={"worker": 4})
 
@@ -92,3 +90,15 @@ def test_the_two_lines_of_recboles_page(datasets: Path, tmp_path: Path) -> None:
     found = run_recbole(model="HGN", dataset="ml-100k", config_dict=few)
     assert list(found) == FOUR
     assert found["test_result"]["recall@10"] > 0.02, "chance is 10 of 1,682"
+
+
+def test_saved_false_leaves_no_folder(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_recbole("HGN", "tiny", config_dict=chosen(log), saved=False)["test_result"]
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_the_scripts_own_arguments_count_as_in_recbole(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["script.py", "--learning_rate=-1", "--unknown=3", "word"])
+    with pytest.raises(SettingsError, match="command line: learning_rate"):
+        run_recbole("HGN", "tiny", config_dict=chosen(log))

@@ -12,7 +12,7 @@ import torch
 import gaterec
 from gaterec import checkpoint, load
 from gaterec.checkpoint import LoadedRun
-from gaterec.errors import DataError, RunError
+from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.run import Result, evaluate_run, run
 from tests.commands import TINY, gaterec_alone, write_log
@@ -271,7 +271,7 @@ def test_no_validation_at_all_keeps_the_last_epoch(log: Path, tmp_path: Path) ->
 
 def test_shares_by_time(log: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
     result, ranks = judged(log, tmp_path, eval_args={"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO"})
-    assert result["protocol"][0] == "Split: split 80/10/10 by time, each person's events."
+    assert result["protocol"][0] == "Split: 80/10/10 by time, of each person's events."
     tests = {person: max(1, number // 10) for person, number in frame.group_by("user_id").len().iter_rows()}
     assert dict(ranks.group_by("user_id").len().iter_rows()) == tests
 
@@ -379,3 +379,45 @@ def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_pandas_is_imported_unasked(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     assert run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(tmp_path), "epochs": 0})["best_epoch"] == 0
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [{"eval_args": {"split": {"RS": [7, 1, 2]}}}, {"embedding_size": 8}, {"MAX_ITEM_LIST_LENGTH": 2}, {"learning_rate": 3.0}, {"seed": 1}],
+    ids=lambda flag: next(iter(flag)),
+)
+def test_judging_again_refuses_what_the_training_fixed(done: Result, flag: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="was fixed when .* was trained"):
+        evaluate_run(done["folder"], flag)
+
+
+def test_a_run_of_a_frame_is_judged_again_on_the_frame(frame: pl.DataFrame, tmp_path: Path) -> None:
+    result = run("HGN", frame, config_dict=SMALL | {"checkpoint_dir": str(tmp_path)})
+    assert evaluate_run(result["folder"], dataset=frame)["test_result"] == result["test_result"]
+    with pytest.raises(DataError, match="was trained on a frame: pass it as dataset="):
+        evaluate_run(result["folder"])
+
+
+def test_a_log_that_has_moved_is_asked_for(log: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved.csv"
+    moved.write_bytes(log.read_bytes())
+    result = run("HGN", moved, config_dict=SMALL | {"checkpoint_dir": str(tmp_path)})
+    moved.rename(tmp_path / "elsewhere.csv")
+    with pytest.raises(DataError, match="say where it is now with --dataset"):
+        evaluate_run(result["folder"])
+    assert evaluate_run(result["folder"], dataset=tmp_path / "elsewhere.csv")["test_result"] == result["test_result"]
+
+
+def test_a_single_config_file_needs_no_list(log: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("epochs: 1\n")
+    rest = {name: value for name, value in SMALL.items() if name != "epochs"} | {"checkpoint_dir": str(tmp_path)}
+    assert len(run("HGN", log, file, rest)["epochs"]) == 1
+    with pytest.raises(SettingsError, match="config_dict: expected a dictionary"):
+        run("HGN", log, config_dict=[1])  # type: ignore[arg-type]
+
+
+def test_training_on_everything_judges_nothing(log: Path, tmp_path: Path) -> None:
+    result = run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(tmp_path), "eval_args": {"split": {"RS": [1, 0, 0]}}})
+    assert result["test_result"] is None
+    assert result["best_epoch"] == SMALL["epochs"]

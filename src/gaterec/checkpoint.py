@@ -160,6 +160,8 @@ def read_info(folder: Path) -> dict[str, Any]:
     for name, kind in IN_RUN_JSON.items():
         if name not in info or not isinstance(info[name], kind):
             raise RunError(f"{file}: is damaged: {name} is {'of a wrong type' if name in info else 'missing'}")
+    if not isinstance(info["data"].get("fingerprint"), str) or not all(isinstance(line, str) for line in info["protocol"]):
+        raise RunError(f"{file}: is damaged: data or protocol is of a wrong type")
     return dict(info)
 
 

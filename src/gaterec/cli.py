@@ -12,7 +12,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Sequential recommendation: train HGN on your own log, know how good it is, and keep a folder that serves.",
+    help="Sequential recommendation: train HGN on your own log, know how good it is, and keep a folder of all that was found.",
 )
 ANY_SETTING = {"allow_extra_args": True, "ignore_unknown_options": True}
 MODEL = Annotated[str | None, typer.Option("--model", "-m", help="the model [default: HGN]")]
@@ -40,12 +40,17 @@ def run(
 
 
 @app.command(context_settings=ANY_SETTING)
-def evaluate(context: typer.Context, folder: Annotated[Path, typer.Argument(help="a run folder")]) -> None:
-    """Judge a trained run again, also under another protocol: --topk=[5,20], --repeatable=False, --data_path=..."""
+def evaluate(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="a run folder")],
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="the log of the run, where it is not where it was")] = None,
+    config_files: FILES = "",
+) -> None:
+    """Judge a trained run again, also by other metrics or another ranking: --topk=[5,20], --repeatable=False, --data_path=..."""
     from gaterec.run import evaluate_run
     from gaterec.settings import parse_flags
 
-    evaluate_run(folder, parse_flags(context.args))
+    evaluate_run(folder, parse_flags(context.args), dataset=dataset, config_file_list=config_files.split())
 
 
 @app.command()
@@ -102,6 +107,11 @@ def main() -> None:
         app()
     except GaterecError as error:
         print(f"gaterec: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        print("gaterec: out of memory; a smaller train_batch_size, embedding_size or eval_batch_size needs less", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from gaterec.settings import Settings
 
@@ -37,24 +39,21 @@ class Display:
         self.warnings.print(f"note: {text}", markup=False)
 
     def figures(self, title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> None:
-        """A table of metrics: one row per model, one column per metric."""
-        columns = list(dict.fromkeys(name for _, figures in rows for name in figures))
-        table = Table(title=title, title_justify="left", title_style="bold")
-        table.add_column("")
-        for column in columns:
-            table.add_column(column, justify="right")
-        for name, figures in rows:
-            table.add_row(name, *(self.number(figures[column]) if column in figures else "" for column in columns))
-        self.console.print(table)
+        """A table of metrics: one row per model, one column per metric; the other way round where that is too wide for the screen."""
+        names = list(dict.fromkeys(name for _, figures in rows for name in figures))
+        cells = [[self.number(figures[name]) if name in figures else "" for name in names] for _, figures in rows]
+        wide = _table(title, ["", *names], [[model, *row] for (model, _), row in zip(rows, cells, strict=True)])
+        if Measurement.get(self.console, self.console.options, wide).maximum <= self.console.width:
+            self.console.print(wide)
+        else:
+            models = [model for model, _ in rows]
+            self.console.print(
+                _table(title, ["", *models], [[name, *row] for name, row in zip(names, zip(*cells, strict=True), strict=True)])
+            )
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Any other table; the first column is text, the others are numbers."""
-        table = Table(title=title, title_justify="left", title_style="bold")
-        for i, column in enumerate(columns):
-            table.add_column(column, justify="right" if i else "left")
-        for row in rows:
-            table.add_row(*row)
-        self.console.print(table)
+        self.console.print(_table(title, columns, rows))
 
     def number(self, value: float) -> str:
         """A metric with metric_decimal_place decimals."""
@@ -75,13 +74,23 @@ class Display:
             yield TrainingProgress(self, bar, targets, done)
 
 
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of plain text: what looks like markup in a title or an id stays as it is."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(Text(column), justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
 class TrainingProgress:
     """Told of steps and epochs while a model trains."""
 
     def __init__(self, display: Display, bar: Progress, targets: int, done: int) -> None:
         self.display, self.bar, self.targets = display, bar, max(targets, 1)
         self.task = bar.add_task("", total=display.settings.epochs, completed=done)
-        self.done, self.part, self.spoke = done, 0, time.monotonic()
+        self.done, self.part, self.text, self.spoke = done, 0, "", time.monotonic()
 
     def step(self, targets: int) -> None:
         """One more step, on so many targets."""
@@ -97,7 +106,18 @@ class TrainingProgress:
                 f"  {settings.valid_metric} {self.display.number(entry['valid'][settings.valid_metric.lower()])} (best: epoch {best_epoch})"
             )
         self.bar.update(self.task, completed=self.done, description=text)
+        self.text = f"epoch {self.done}/{settings.epochs}  {text}  {entry['seconds']:.2f} s"
         due = time.monotonic() - self.spoke >= Display.SECONDS_BETWEEN_LINES
         if self.bar.disable and (due or self.done == 1):
-            self.display.line(f"epoch {self.done}/{settings.epochs}  {text}  {entry['seconds']:.2f} s")
-            self.spoke = time.monotonic()
+            self._say()
+
+    def end(self, stale: int) -> None:
+        """Training is over, after so many validations without progress."""
+        self._say()
+        if self.done and self.done < self.display.settings.epochs:
+            self.display.line(f"stopped after epoch {self.done}: {stale} validations without progress")
+
+    def _say(self) -> None:
+        if self.text:
+            self.display.line(self.text)
+        self.text, self.spoke = "", time.monotonic()

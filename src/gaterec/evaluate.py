@@ -156,10 +156,14 @@ def _restriction(
 
 
 def _drawn(interactions: Interactions, cases: Cases, settings: Settings, part: Part, counts: Tensor) -> Tensor:
-    """(C, N): the items that each query's right ones are ranked against, the same for the same seed; never right ones themselves."""
+    """(C, N): the items that each query's right ones are ranked against, the same for the same seed; never right ones, nor seen ones where those are left out."""
     mode, size = settings.eval_args.mode[part], len(interactions.items)
-    right = np.unique(cases.case * size + cases.relevant)
-    sampler = NegativeSampler(counts.cpu(), 1.0 if mode.startswith("pop") else None, torch.from_numpy(right))
+    excluded = cases.case * size + cases.relevant
+    if not settings.repeatable:
+        past = cases.position - interactions.offsets[cases.user]
+        seen = np.repeat(np.arange(len(cases)), past) * size + interactions.item[ranges(interactions.offsets[cases.user], past)]
+        excluded = np.concatenate([excluded, seen])
+    sampler = NegativeSampler(counts.cpu(), 1.0 if mode.startswith("pop") else None, torch.from_numpy(np.unique(excluded)))
     random = torch.Generator().manual_seed(settings.seed + (part == "test"))
     return sampler.draw(torch.arange(len(cases)), (int(mode[3:]),), random)
 
@@ -213,8 +217,8 @@ def describe_protocol(settings: Settings, interactions: Interactions, cases: Cas
     order = "by time" if protocol.order == "TO" else "in random order"
     cut = {
         "LS": f"leave-one-out ({how}), each person's events {order}",
-        "RS": f"split {shares} {order}, " + ("each person's events" if protocol.group_by else "all events at the same moments"),
-        "TS": f"split {shares} by time, test is what came after one moment for all",
+        "RS": f"{shares} {order}, " + ("of each person's events" if protocol.group_by else "of all events together"),
+        "TS": f"{shares} by time, test is what came after one moment for all",
     }[kind]
     mode = protocol.mode["test"]
     ranked = f"the whole catalogue of {len(interactions.items) - 1:,} items" if mode == "full" else f"{mode[3:]} drawn items ({mode})"

@@ -4,11 +4,14 @@ from gaterec.recbole import run_recbole
 run_recbole(model='HGN', dataset='ml-100k')
 """
 
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gaterec.run import run
+from gaterec.settings import Settings, parse_flags
 
 
 def run_recbole(
@@ -26,7 +29,7 @@ def run_recbole(
         dataset: a known name or a folder of data_path.
         config_file_list: YAML files of settings.
         config_dict: settings; wins over the files.
-        saved: must be true: a run always leaves its folder.
+        saved: false leaves no run folder behind.
         queue: if given, the result is put there as well.
 
     Returns:
@@ -36,8 +39,10 @@ def run_recbole(
         GaterecError: bad settings or bad data, in one line.
     """
     if not saved:
-        raise ValueError("saved=False: a run always leaves its folder; give a checkpoint_dir in config_dict to choose where")
-    result = run(model, dataset, config_file_list, config_dict)
+        with tempfile.TemporaryDirectory(prefix="gaterec-") as folder:
+            kept_nowhere = {**(config_dict or {}), "checkpoint_dir": folder}
+            return run_recbole(model, dataset, config_file_list, kept_nowhere, True, queue)
+    result = run(model, dataset, config_file_list, config_dict, flags=_script_flags())
     decimals = result["settings"]["metric_decimal_place"]
 
     def rounded(figures: dict[str, float] | None) -> dict[str, float] | None:
@@ -53,3 +58,8 @@ def run_recbole(
     if queue is not None:
         queue.put(recbole)
     return recbole
+
+
+def _script_flags() -> dict[str, Any]:
+    """Settings among the script's own arguments, which RecBole reads too: `python my_script.py --learning_rate=0.01`."""
+    return parse_flags([word for word in sys.argv[1:] if "=" in word and word[2:].partition("=")[0] in Settings.model_fields])

@@ -15,7 +15,7 @@ class Refusal(NamedTuple):
 _NO_KNOWLEDGE_GRAPH = "gaterec has no knowledge-graph models"
 _NO_FEATURES = "the models learn from the order of items alone; user and item columns are used for filtering and for display"
 _NO_WINDOWS = "histories are not cut into padded windows, so there is no such column to name"
-_NO_PICKLES = "datasets are not pickled; known datasets are cached as Parquet by themselves"
+_NO_PICKLES = "datasets are not pickled; known datasets are cached by themselves"
 
 REFUSED: dict[str, Refusal] = {
     "worker": Refusal((0,), "batches are cut from memory by the training process itself; there are no workers to wait for"),

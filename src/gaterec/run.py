@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -24,7 +25,7 @@ from gaterec.checkpoint import (
 from gaterec.data.interactions import Interactions, item_columns
 from gaterec.data.simulate import Simulation
 from gaterec.display import Display
-from gaterec.errors import DataError, RunError
+from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.evaluate import Judgement, Scorer, describe_protocol, evaluate
 from gaterec.files import check_writable, folder_written_whole
 from gaterec.loggers import make_loggers
@@ -33,7 +34,7 @@ from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
 from gaterec.prepare import Prepared, make_trainer, prepare, scorer_for
 from gaterec.report import Epoch, Report, write_report
-from gaterec.settings import Settings, resolve
+from gaterec.settings import Evaluation, Settings, read_config_file, resolve
 from gaterec.slices import slice_rows
 from gaterec.train import Course, Figures, pick_device, reproducible
 
@@ -78,6 +79,10 @@ def run(
     Raises:
         GaterecError: bad settings, bad data, or a folder that can't be written, in one line each.
     """
+    if isinstance(config_file_list, str | Path):
+        config_file_list = [config_file_list]
+    if config_dict is not None and not isinstance(config_dict, Mapping):
+        raise SettingsError(f"config_dict: expected a dictionary of settings, found {type(config_dict).__name__}")
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
     name = "DataFrame" if frame is not None else dataset and str(dataset)
     settings = resolve(lambda kind: model_class(kind).Settings, model, name, config_file_list or (), config_dict, flags)
@@ -85,12 +90,13 @@ def run(
     device = pick_device(settings)
     check_writable(Path(settings.checkpoint_dir))
     prepared = prepare(settings, frame)
-    _tell_data(display, prepared)
+    _tell_data(display, prepared, device)
     fingerprint = prepared.interactions.fingerprint()
     folder = Path(settings.checkpoint_dir) / run_name(settings, prepared.interactions.name, fingerprint)
     if resume and folder.exists():
         display.line(f"{folder}: this run is finished already")
         clear_states(_states(folder))
+        show(display, read_info(folder))
         return _finished_result(folder)
     with reproducible(settings, device):
         encoder, course = _train(settings, prepared, device, display, folder, resume)
@@ -104,31 +110,63 @@ def run(
     return _finished_result(folder)
 
 
-def evaluate_run(folder: str | Path, flags: Mapping[str, Any] | None = None) -> Result:
-    """Judge a trained run again, also under another protocol.
+def evaluate_run(
+    folder: str | Path,
+    flags: Mapping[str, Any] | None = None,
+    *,
+    dataset: Any = None,
+    config_file_list: Iterable[str | Path] | None = None,
+) -> Result:
+    """Judge a trained run again, also by other metrics or another ranking.
 
     Args:
         folder: a run folder.
-        flags: evaluation settings to change (topk, metrics, eval_args.mode, repeatable, ...), or where the data lies (dataset, data_path).
+        flags: settings of JUDGING to change: topk, metrics, repeatable, eval_args.mode, eval_args.target, data_path, ...
+        dataset: the log, where it is not where it was: a path, a name, or the frame that the run was trained on.
+        config_file_list: YAML files of the same settings; flags win over them.
 
     Raises:
+        SettingsError: a setting that was fixed by the training, the split above all, for its test would be of training events.
         RunError: the folder is no run, or the data is not what the run was trained on.
     """
     loaded = load_run(folder)
-    settings = resolve(lambda kind: model_class(kind).Settings, config_dict=loaded.info["settings"], flags=flags)
+    frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
+    changes = {name: value for file in config_file_list or () for name, value in read_config_file(file).items()} | dict(flags or {})
+    if dataset is not None and frame is None:
+        changes["dataset"] = str(dataset)
+    settings = resolve(lambda kind: model_class(kind).Settings, config_dict=loaded.info["settings"], flags=changes)
+    _check_only_judging_changes(loaded, settings)
     display, device = Display(settings), pick_device(settings)
-    prepared = prepare(settings, None)
+    try:
+        prepared = prepare(settings, frame)
+    except DataError as error:
+        what = (
+            "a frame: pass it as dataset="
+            if settings.dataset == "DataFrame"
+            else f"{settings.dataset}: say where it is now with --dataset or --data_path"
+        )
+        raise DataError(f"{error}\n{folder} was trained on {what}") from None
     _check_same_ids(loaded, prepared.interactions)
-    if (
-        settings.eval_args.order == loaded.settings.eval_args.order
-        and prepared.interactions.fingerprint() != loaded.info["data"]["fingerprint"]
-    ):
+    if prepared.interactions.fingerprint() != loaded.info["data"]["fingerprint"]:
         display.warn("the people and items are those of the training, but their events are not: these figures are of other data")
     with reproducible(settings, device):
         figures, _ = judge(settings, prepared, loaded.model.to(device), device)
     info = loaded.info | {"protocol": describe_protocol(settings, prepared.interactions, prepared.test), **figures}
     show(display, info)
     return _result(info, Path(folder), settings.as_dict())
+
+
+JUDGING = frozenset(Evaluation.model_fields) | {"dataset", "data_path", "checkpoint_dir", "use_gpu", "gpu_id", "state", "show_progress"}
+"""Settings that `gaterec evaluate` may change; all others were fixed by the training."""
+
+
+def _check_only_judging_changes(loaded: LoadedRun, settings: Settings) -> None:
+    before, after = loaded.settings.as_dict(), settings.as_dict()
+    fixed = [name for name in after if before.get(name) != after[name] and name not in JUDGING]
+    old, new = loaded.settings.eval_args, settings.eval_args
+    fixed += [f"eval_args.{name}" for name in ("split", "group_by", "order") if getattr(old, name) != getattr(new, name)]
+    if fixed:
+        raise SettingsError(f"{fixed[0]}: was fixed when {loaded.folder} was trained; train a new run to change it")
 
 
 def judge(settings: Settings, prepared: Prepared, model: SequenceEncoder, device: torch.device) -> tuple[dict[str, Any], Judgement]:
@@ -175,7 +213,9 @@ def _train(
         display.line(f"Going on after epoch {len(state.course.epochs)}")
     loggers = make_loggers(settings, folder.with_name(folder.name + ".tensorboard"))
     last_save, cost = time.monotonic(), 0.0
-    with display.training(trainer.batches.targets, len(trainer.course.epochs)) as progress:
+    with ExitStack() as closing, display.training(trainer.batches.targets, len(trainer.course.epochs)) as progress:
+        for logger in loggers:
+            closing.callback(logger.close)
         for entry in trainer.epochs(progress.step):
             progress.epoch(entry, trainer.course.best_epoch)
             for logger in loggers:
@@ -186,8 +226,7 @@ def _train(
                 save_state(states, trainer.state())
                 last_save = time.monotonic()
                 cost = last_save - begin
-    for logger in loggers:
-        logger.close()
+        progress.end(trainer.course.stale)
     return trainer.model.eval(), trainer.course
 
 
@@ -275,7 +314,7 @@ def _write_folder(
 
 def _report(settings: Settings, prepared: Prepared, judgement: Judgement, info: dict[str, Any]) -> Report:
     cutoff = min(settings.topk, key=lambda k: abs(k - 10))
-    command = f"gaterec run --model={settings.model} --dataset={settings.dataset}"
+    command = f"gaterec run --model={settings.model} --dataset={_quoted(settings.dataset)}"
     changed = {
         name: value
         for name, value in settings.as_dict().items()
@@ -301,7 +340,7 @@ def _quoted(value: Any) -> str:
     return shlex.quote(str(value))
 
 
-def _tell_data(display: Display, prepared: Prepared) -> None:
+def _tell_data(display: Display, prepared: Prepared, device: torch.device) -> None:
     interactions = prepared.interactions
     for note in prepared.log.notes:
         display.warn(note)
@@ -310,10 +349,9 @@ def _tell_data(display: Display, prepared: Prepared) -> None:
         display.table("Filters: what each one left", ["filter", "events", "people", "items"], rows)
     display.line(
         f"{interactions.name}: {len(interactions.users) - 1:,} people, {len(interactions.items) - 1:,} items, {len(interactions.item):,} events; "
-        f"{int(prepared.counts.sum()):,} for training, {len(prepared.valid.relevant):,} for validation, {len(prepared.test.relevant):,} for test"
+        f"{int(prepared.counts.sum()):,} for training, {len(prepared.valid.relevant):,} for validation, "
+        f"{len(prepared.test.relevant):,} for test; on {device}"
     )
-    if not len(prepared.test) and not len(prepared.valid):
-        raise DataError(f"{interactions.name}: no one has enough events to hold one out; the protocol needs at least three of one person")
 
 
 def _finished_result(folder: Path) -> Result:

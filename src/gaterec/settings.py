@@ -99,6 +99,7 @@ Metric = Literal[
     "ItemCoverage", "AveragePopularity", "GiniIndex", "ShannonEntropy", "TailPercentage",
 ]  # fmt: skip
 METRICS: dict[str, str] = {name.lower(): name for name in get_args(Metric)}
+SMALLER_IS_BETTER = {"giniindex", "averagepopularity"}
 NO_CUTOFF = {"GAUC"}
 """Metrics of the whole ranking, which take no @K."""
 
@@ -130,14 +131,16 @@ class Environment(Section):
 
 class Data(Section):
     field_separator: Annotated[str, BeforeValidator(_tab)] = Field(
-        "\t", min_length=1, max_length=1, description="between columns of atomic files"
+        "\t", min_length=1, max_length=1, description="between columns of atomic files; of CSV and TSV files too when it is set"
     )
     seq_separator: Annotated[str, BeforeValidator(_tab)] = Field(
         " ", min_length=1, max_length=1, description="inside token_seq and float_seq columns"
     )
     USER_ID_FIELD: str = Field("user_id", min_length=1, description="the column of people")
     ITEM_ID_FIELD: str = Field("item_id", min_length=1, description="the column of items")
-    RATING_FIELD: str = Field("rating", min_length=1, description="the column of ratings (used by val_interval alone)")
+    RATING_FIELD: str = Field(
+        "rating", min_length=1, description="the column of ratings; nothing is trained on it (filter by it with val_interval)"
+    )
     TIME_FIELD: str = Field(
         "timestamp",
         min_length=1,
@@ -340,7 +343,7 @@ class Evaluation(Section):
         [10], min_length=1, description="at which cutoffs"
     )
     valid_metric: str = Field("MRR@10", description="the metric that early stopping follows")
-    valid_metric_bigger: bool = Field(True, description="whether more of it is better")
+    valid_metric_bigger: bool = Field(True, description="whether more of it is better; false by itself for GiniIndex and AveragePopularity")
     eval_batch_size: int = Field(
         4096, ge=1, le=10_000_000, description="queries ranked at a time, at most; fewer when the catalogue is large"
     )
@@ -358,6 +361,15 @@ class Evaluation(Section):
             return value
         value = [value] if isinstance(value, str) else value
         return [METRICS.get(name.lower(), name) if isinstance(name, str) else name for name in value]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _direction_of_the_metric(cls, values: Any) -> Any:
+        """Unless it was said, the direction is the metric's own."""
+        if isinstance(values, dict) and values.get("valid_metric_bigger") is None:
+            metric = str(values.get("valid_metric", "")).partition("@")[0].lower()
+            return {**values, "valid_metric_bigger": metric not in SMALLER_IS_BETTER}
+        return values
 
     @field_validator("valid_metric")
     @classmethod
@@ -418,7 +430,8 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
     while rest:
         flag = rest.pop(0)
         if not flag.startswith("--") or flag == "--":
-            raise SettingsError(f"command line: expected --name=value, found {flag!r}")
+            hint = f"; did you mean --dataset={flag}?" if Path(flag).suffix else ""
+            raise SettingsError(f"command line: expected --name=value, found {flag!r}{hint}")
         name, equals, text = flag[2:].partition("=")
         if not equals:
             if not rest or rest[0].startswith("--"):

@@ -120,7 +120,8 @@ def _chosen(table: Table, kind: Kind, settings: Data) -> Table:
         _require(table, getattr(settings, setting), f"set {setting} to the name of its column")
     load = None if settings.load_col is None else settings.load_col.get(kind, [])
     unload = (settings.unload_col or {}).get(kind, [])
-    for setting, names in (("load_col", load), ("unload_col", unload)):
+    unused = (settings.unused_col or {}).get(kind, [])
+    for setting, names in (("load_col", load), ("unload_col", unload), ("unused_col", unused)):
         for column in names if isinstance(names, list) else ():
             _require(table, column, f"mend {setting}.{kind}")
     kept = [column for column in found if (load is None or load == "*" or column in load) and unload != "*" and column not in unload]
@@ -230,7 +231,9 @@ def _read_table(path: Path, settings: Data) -> Table:
     if suffix in PARQUET:
         table = _read_parquet(path)
     elif suffix in TEXT_SEPARATORS:
-        file = open_delimited(path, TEXT_SEPARATORS[suffix], quoted=True)
+        separator = TEXT_SEPARATORS[suffix] if settings.field_separator == "\t" else settings.field_separator
+        _check_separator(separator)
+        file = open_delimited(path, separator, quoted=True)
         table = _text_table(file, file.header())
     elif suffix in (".inter", ".user", ".item"):
         table = _read_atomic(path, settings.field_separator)
@@ -241,9 +244,13 @@ def _read_table(path: Path, settings: Data) -> Table:
     return table
 
 
-def _read_atomic(path: Path, separator: str) -> Table:
-    if len(separator.encode("utf-8", "replace")) != 1 or separator in "\r\n\0":
+def _check_separator(separator: str) -> None:
+    if len(separator.encode("utf-8", "replace")) != 1 or separator in '\r\n\0"':
         raise DataError(f"field_separator: expected one plain character, such as a tab or a comma, found {separator!r}")
+
+
+def _read_atomic(path: Path, separator: str) -> Table:
+    _check_separator(separator)
     file = open_delimited(path, separator, quoted=False)
     types: dict[str, str] = {}
     names: list[str] = []

@@ -80,7 +80,7 @@ def split_interactions(interactions: Interactions, protocol: EvalArgs) -> Split:
     if train.sum() == lengths.sum() and (kind == "LS" or sum(how[1:]) > 0):
         raise DataError(
             f"{interactions.name}: all histories are too short to hold anything out under eval_args.split {protocol.split}; "
-            "{'RS': [1, 0, 0]} trains on everything and judges nothing"
+            "it takes three events of one person; {'RS': [1, 0, 0]} trains on everything and judges nothing"
         )
     return split
 

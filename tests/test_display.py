@@ -1,0 +1,39 @@
+"""What a person sees: tables that fit, text that is not taken for markup, and the reason for stopping."""
+
+import pytest
+
+from gaterec.display import Display
+from gaterec.models import model_class
+from gaterec.settings import resolve
+
+
+@pytest.fixture
+def display(monkeypatch: pytest.MonkeyPatch) -> Display:
+    monkeypatch.setenv("COLUMNS", "80")
+    return Display(resolve(lambda name: model_class(name).Settings))
+
+
+def test_a_table_too_wide_is_turned_round(display: Display, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"metric{i}@10" for i in range(12)]
+    display.figures("wide", [("HGN", dict.fromkeys(names, 0.1234)), ("Pop", dict.fromkeys(names, 0.5678))])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in names)
+    assert shown.count("0.1234") == shown.count("0.5678") == 12
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_text_is_not_taken_for_markup(display: Display, capsys: pytest.CaptureFixture[str]) -> None:
+    display.figures("HGN on log [draft]", [("[/x]", {"recall@10": 1.0})])
+    display.table("[a]", ["rate[/x]"], [["[bold]"]])
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in ("[draft]", "[/x]", "[a]", "[bold]"))
+
+
+def test_the_last_epoch_and_the_reason_for_stopping_are_told(display: Display, capsys: pytest.CaptureFixture[str]) -> None:
+    with display.training(10, 0) as progress:
+        for number in (1, 2, 3):
+            progress.epoch({"epoch": number, "loss": 0.5, "seconds": 0.1, "valid": {"mrr@10": 0.25}}, 1)
+        progress.end(stale=2)
+    shown = capsys.readouterr().out
+    assert "epoch 3/300" in shown
+    assert "stopped after epoch 3: 2 validations without progress" in shown
