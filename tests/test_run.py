@@ -387,7 +387,7 @@ def test_no_pandas_is_imported_unasked(log: Path, tmp_path: Path, monkeypatch: p
     ids=lambda flag: next(iter(flag)),
 )
 def test_judging_again_refuses_what_the_training_fixed(done: Result, flag: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match="was fixed when .* was trained"):
+    with pytest.raises(SettingsError, match=r"was fixed when .* was trained"):
         evaluate_run(done["folder"], flag)
 
 

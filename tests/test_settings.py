@@ -393,5 +393,5 @@ def test_no_intervals(text: str) -> None:
 
 @pytest.mark.parametrize(("metric", "bigger"), [("MRR@10", True), ("GiniIndex@10", False), ("averagepopularity@5", False)])
 def test_the_direction_is_the_metrics_own_unless_said(metric: str, bigger: bool) -> None:
-    assert resolved(valid_metric=metric).valid_metric_bigger is bigger
-    assert resolved(valid_metric=metric, valid_metric_bigger=not bigger).valid_metric_bigger is not bigger
+    assert resolved(config_dict={"valid_metric": metric}).valid_metric_bigger is bigger
+    assert resolved(config_dict={"valid_metric": metric, "valid_metric_bigger": not bigger}).valid_metric_bigger is not bigger

@@ -43,7 +43,7 @@ class Display:
         names = list(dict.fromkeys(name for _, figures in rows for name in figures))
         cells = [[self.number(figures[name]) if name in figures else "" for name in names] for _, figures in rows]
         wide = _table(title, ["", *names], [[model, *row] for (model, _), row in zip(rows, cells, strict=True)])
-        if Measurement.get(self.console, self.console.options, wide).maximum <= self.console.width:
+        if Measurement.get(self.console, self.console.options.update(max_width=10_000), wide).maximum <= self.console.width:
             self.console.print(wide)
         else:
             models = [model for model, _ in rows]

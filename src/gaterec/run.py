@@ -57,7 +57,7 @@ class Result(TypedDict):
 def run(
     model: str | None = None,
     dataset: Any = None,
-    config_file_list: Iterable[str | Path] | None = None,
+    config_file_list: str | Path | Iterable[str | Path] | None = None,
     config_dict: Mapping[str, Any] | None = None,
     *,
     flags: Mapping[str, Any] | None = None,
