@@ -119,7 +119,7 @@ def amazon(rows: list[tuple[str, str, float, int]]) -> bytes:
 def goodreads(rows: list[tuple[str, str, int, str]]) -> bytes:
     names = ("user_id", "book_id", "rating", "date_added")
     lines = [json.dumps(dict(zip(names, row, strict=True)) | {"is_read": True, "review_id": "r", "read_at": ""}) for row in rows]
-    return gzip.compress("\n".join(lines).encode())
+    return gzip.compress("\n".join(lines).encode(), mtime=0)
 
 
 def test_ml_100k(site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +240,7 @@ def test_a_name_in_data_path(tmp_path: Path, suffix: str) -> None:
         case ".inter":
             path.write_text(INTER)
         case ".inter.gz":
-            path.write_bytes(gzip.compress(INTER.encode()))
+            path.write_bytes(gzip.compress(INTER.encode(), mtime=0))
         case _:
             frame.write_csv(path, separator="," if suffix == ".csv" else "\t")
     log = load("mine", tmp_path / "data")
@@ -349,8 +349,8 @@ def test_a_wrong_checksum_is_not_taken_for_a_missing_network(site: Site, cache: 
         ("amazon-cds", b"u,i,5.0,1\n", "expected events, found none that the passes of amazon-cds leave"),
         ("amazon-books", b"", "amazon-books"),
         ("goodreads-comics", b"not gzip", "expected a gzip file"),
-        ("goodreads-comics", gzip.compress(b"<html>"), "expected goodreads-comics as its publisher lays it out"),
-        ("goodreads-children", gzip.compress(b""), "expected events, found none"),
+        ("goodreads-comics", gzip.compress(b"<html>", mtime=0), "expected goodreads-comics as its publisher lays it out"),
+        ("goodreads-children", gzip.compress(b"", mtime=0), "expected events, found none"),
     ],
 )
 def test_another_content_than_the_publishers(

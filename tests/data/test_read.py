@@ -24,7 +24,7 @@ def data(**changes: object) -> Data:
 def write(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
     raw = content.encode() if isinstance(content, str) else content
-    path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    path.write_bytes(gzip.compress(raw, mtime=0) if name.endswith(".gz") else raw)
     return path
 
 
@@ -344,7 +344,7 @@ def test_faults_are_told_in_one_line(tmp_path: Path, name: str, content: str | b
 
 
 def test_gzip_cut_short(tmp_path: Path) -> None:
-    packed = gzip.compress((HEADER + "u\ta\t1\n" * 1000).encode())
+    packed = gzip.compress((HEADER + "u\ta\t1\n" * 1000).encode(), mtime=0)
     path = tmp_path / "x.inter.gz"
     path.write_bytes(packed[: len(packed) // 2])
     assert "the gzip data ends too early: the file was cut short" in fault(path)

@@ -67,7 +67,7 @@ def test_no_zip_at_all(tmp_path: Path) -> None:
 
 
 def packed(path: Path, content: bytes) -> Path:
-    path.write_bytes(gzip.compress(content))
+    path.write_bytes(gzip.compress(content, mtime=0))
     return path
 
 
