@@ -65,8 +65,8 @@ SEEDS: dict[str, bytes] = {
     "log.tsv": _csv(FRAME, "\t"),
     "log.parquet": _parquet(compression="uncompressed", statistics=False),
     "packed.parquet": _parquet(),
-    "log.inter.gz": gzip.compress(_csv(ATOMIC, "\t"), mtime=0, mtime=0),
-    "log.csv.gz": gzip.compress(_csv(FRAME), mtime=0, mtime=0),
+    "log.inter.gz": gzip.compress(_csv(ATOMIC, "\t"), mtime=0),
+    "log.csv.gz": gzip.compress(_csv(FRAME), mtime=0),
 }
 DATA = [
     Data(),
