@@ -95,6 +95,7 @@ class TrainingProgress:
     def step(self, targets: int) -> None:
         """One more step, on so many targets."""
         self.part += targets
+        self.bar.update(self.task, completed=self.done + self.part / self.targets)
 
     def epoch(self, entry: Mapping[str, Any], best_epoch: int) -> None:
         """One more epoch is done."""

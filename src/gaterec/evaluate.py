@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gaterec import metrics
 from gaterec.data.interactions import Interactions
-from gaterec.data.split import Cases, Part, ranges
+from gaterec.data.split import Cases, Part, ranges, seen_pairs
 from gaterec.errors import RunError
 from gaterec.kernels.counting import count_above
 from gaterec.models.encoder import SequenceEncoder
@@ -160,9 +160,7 @@ def _drawn(interactions: Interactions, cases: Cases, settings: Settings, part: P
     mode, size = settings.eval_args.mode[part], len(interactions.items)
     excluded = cases.case * size + cases.relevant
     if not settings.repeatable:
-        past = cases.position - interactions.offsets[cases.user]
-        seen = np.repeat(np.arange(len(cases)), past) * size + interactions.item[ranges(interactions.offsets[cases.user], past)]
-        excluded = np.concatenate([excluded, seen])
+        excluded = np.concatenate([excluded, seen_pairs(interactions, cases)])
     sampler = NegativeSampler(counts.cpu(), 1.0 if mode.startswith("pop") else None, torch.from_numpy(np.unique(excluded)))
     random = torch.Generator().manual_seed(settings.seed + (part == "test"))
     return sampler.draw(torch.arange(len(cases)), (int(mode[3:]),), random)

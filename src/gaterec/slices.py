@@ -5,7 +5,7 @@ import torch
 
 from gaterec import metrics
 from gaterec.data.interactions import Interactions
-from gaterec.data.split import ranges
+from gaterec.data.split import seen_pairs
 from gaterec.evaluate import Judgement
 from gaterec.report import SliceRow
 
@@ -58,7 +58,5 @@ def _quantile_parts(values: np.ndarray, unit: str, parts: int = 5) -> list[tuple
 
 def _in_history(judgement: Judgement, interactions: Interactions) -> np.ndarray:
     """(R,) whether the same person chose the item before the query."""
-    cases, size = judgement.cases, len(interactions.items)
-    past = cases.position - interactions.offsets[cases.user]
-    seen = np.repeat(np.arange(len(cases)), past) * size + interactions.item[ranges(interactions.offsets[cases.user], past)]
-    return np.isin(cases.case * size + cases.relevant, seen)
+    cases = judgement.cases
+    return np.isin(cases.case * len(interactions.items) + cases.relevant, seen_pairs(interactions, cases))

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from gaterec.data.filters import apply_filters
-from gaterec.data.interactions import Interactions, build_interactions, item_columns, title_column
+from gaterec.data.interactions import Interactions, build_interactions, item_columns
 from gaterec.data.log import Log
 from gaterec.data.read import read_log
 from gaterec.errors import DataError
@@ -156,14 +156,12 @@ def test_item_columns_stand_in_the_order_of_the_items() -> None:
     source = log("ann ann ann", "tea rye jam", things=things)
     found = item_columns(build_interactions(source, settings()), source, "item_id")
     assert found.rows() == [("[padding]", None), ("tea", "Tea"), ("rye", None), ("jam", "Jam")]
-    assert title_column(found) == "title"
 
 
 def test_without_an_item_file_there_are_ids_alone() -> None:
     source = log("ann ann", "tea rye")
     found = item_columns(build_interactions(source, settings()), source, "item_id")
     assert found.rows() == [("[padding]",), ("tea",), ("rye",)]
-    assert title_column(found) is None
 
 
 def test_user_373_of_ml_100k_comes_out_in_true_order(datasets: Path) -> None:

@@ -95,11 +95,6 @@ def item_columns(interactions: Interactions, log: Log, item_field: str) -> pl.Da
     return ids if log.items is None else ids.join(log.items, on=item_field, how="left", maintain_order="left")
 
 
-def title_column(items: pl.DataFrame) -> str | None:
-    """The column to show people in place of an item's id: the first whose name speaks of a title or a name."""
-    return next((name for name in items.columns[1:] if "title" in name.lower() or "name" in name.lower()), None)
-
-
 def _vocabulary(ids: pl.Series, first: str) -> pl.Series:
     """All ids in order of first appearance, behind one that stands for none of them (in more brackets, where a log has that very id)."""
     known = ids.unique(maintain_order=True)

@@ -165,6 +165,14 @@ def make_cases(interactions: Interactions, split: Split, part: Part, target: Lit
     )
 
 
+def seen_pairs(interactions: Interactions, cases: Cases) -> np.ndarray:
+    """(M,) int64: `query * V + item` of every event that stands before a query in its person's history."""
+    begin = interactions.offsets[cases.user]
+    past = cases.position - begin
+    pairs: np.ndarray = np.repeat(np.arange(len(cases)), past) * len(interactions.items) + interactions.item[ranges(begin, past)]
+    return pairs
+
+
 def ranges(begin: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """All of begin[i], begin[i] + 1, ... (counts[i] of them), for each i in turn.
 
