@@ -13,9 +13,19 @@ from gaterec.kernels.softmax import mean_cross_entropy
 V, D = 37, 6
 
 
-@pytest.fixture(params=[1, 5 * V, 10**6], ids=["a query a tile", "five queries a tile", "one tile"], autouse=True)
-def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(softmax, "TILE", request.param)
+SWEEPS = {  # name -> (TILE, NARROWEST, WIDE)
+    "a query a tile": (1, 1, 10**6),
+    "five queries a tile": (5 * V, 1, 10**6),
+    "one tile": (10**6, 64, 10**6),
+    "two sweeps, tiles of 4 x 3": (12, 1, 1),
+    "two sweeps, one tile": (10**6, 64, 1),
+}
+
+
+@pytest.fixture(params=SWEEPS.values(), ids=SWEEPS, autouse=True)
+def sweep(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in zip(("TILE", "NARROWEST", "WIDE"), request.param, strict=True):
+        monkeypatch.setattr(softmax, name, value)
 
 
 def plain(queries: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -76,3 +86,16 @@ def test_without_gradients_it_gives_the_same_value() -> None:
     given = parts(torch.float64, 1.0, 1)
     with torch.no_grad():
         assert torch.equal(mean_cross_entropy(*given), mean_cross_entropy(*(part.detach() for part in given)))
+
+
+def test_it_can_be_differentiated_only_once() -> None:
+    given = parts(torch.float64, 1.0, 1)
+    loss = mean_cross_entropy(*given)
+    loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(("count", "most", "size"), [(10, 4, 4), (9, 4, 3), (3, 64, 3), (0, 5, 1), (7, 1, 1)])
+def test_pieces_are_about_alike(count: int, most: int, size: int) -> None:
+    assert softmax._even(count, most) == size

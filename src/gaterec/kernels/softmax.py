@@ -1,22 +1,32 @@
-"""Cross-entropy over a whole catalogue, forward and gradients in one sweep, without ever holding all scores.
+"""Cross-entropy over a whole catalogue, forward and gradients in one go, without ever holding all scores.
 
-Per tile of queries the work is three matrix products and one pass of exponentials in between:
+Per tile of queries the work is three matrix products and one pass of exponentials in between; the sums ride along:
 
-    e = exp(q W' + b)          the scores of the tile, which stay in the cache
-    [n | s] = e [W | 1]        the unscaled gradient of the queries, and with it the sum of each row
-    [dW | db] += e' [q/s | 1/s]
+    e = exp(q W')                 the scores of the tile, which stay in the cache
+    s = e B                       B = exp(b), so the bias costs no pass over the tile
+    dq = e (B W) / s
+    dW += e' (q / s)              times B at the very end
 
-The sum, the division and the gradient of the bias ride along with the products. What belongs to the targets alone is added at the end.
+A tile holds all scores of some queries, as their sum must be known before the gradients. A catalogue too wide for that is cut the other way as
+well and swept twice: once for the sums, once more for the gradients. That is one more product, and memory no longer grows with the catalogue.
+Both hold the scores of a few hundred thousand pairs at a time. What belongs to the targets alone is added at the end.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 TILE = 512_000
 """Scores per tile: about what the cache of a core holds."""
+ON_CHIP = 64
+"""A GPU has so many times more to keep busy: its tiles are so many times larger."""
+NARROWEST = 64
+"""Queries per tile, at least: with fewer, products are slow."""
+WIDE = 200_000
+"""From so many items on it pays to cut the catalogue as well."""
 SAFE = 60.0
 """Scores whose size is below this can be exponentiated as they are: a float32 holds exp(60) times a billion."""
 
@@ -32,62 +42,141 @@ def mean_cross_entropy(queries: Tensor, targets: Tensor, weight: Tensor, bias: T
         weight: (V, D), bias: (V,) or None.
 
     Returns:
-        A scalar. Memory beyond the gradients is one tile, whatever the size of the catalogue.
+        A scalar, which can be differentiated once. Memory beyond the gradients is a tile or two, whatever the size of the catalogue.
     """
-    result: Tensor = _MeanCrossEntropy.apply(queries, targets, weight, bias)  # type: ignore[no-untyped-call]
+    result: Tensor = _MeanCrossEntropy.apply(queries.to(weight.dtype), targets, weight, bias)  # type: ignore[no-untyped-call]
     return result
+
+
+class _Swept(NamedTuple):
+    """What a sweep finds: (N,) the logarithm of each query's sum of exponentials, and the gradients of their weighted sum."""
+
+    log_sums: Tensor
+    d_queries: Tensor  # (N, D)
+    d_weight: Tensor  # (V - 1, D)
+    d_bias: Tensor  # (V - 1,)
 
 
 class _MeanCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, queries: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        count, size = len(queries), len(weight)
-        real = (targets > 0).to(queries.dtype)  # (N, K)
-        share = real.sum(1, keepdim=True) / real.sum()  # (N, 1) how much of the mean each query's softmax is
-        rows = max(1, min(count, TILE // size))
         wanted = any(ctx.needs_input_grad)
-        open_bias = queries.new_zeros(size) if bias is None else bias.clone()
-        open_bias[0] = -torch.inf
-        safe = _bound(queries, weight, bias) < SAFE
-        table = torch.cat([weight, weight.new_ones(size, 1)], dim=1)  # [W | 1]
-        tile = queries.new_empty(rows, size)
-        d_queries = torch.empty_like(queries)
-        d_table = torch.zeros_like(table)
-        log_sums = queries.new_empty(count)
-        for begin in range(0, count, rows):
-            part = queries[begin : begin + rows]
-            scores = torch.addmm(open_bias, part, weight.T, out=tile[: len(part)])
-            top = None if safe else scores.amax(1, keepdim=True)
-            e = scores.exp_() if top is None else scores.sub_(top).exp_()
-            sums = e @ table  # [n | s]
-            total = sums[:, -1:]
-            log_sums[begin : begin + rows] = total[:, 0].log() + (0 if top is None else top[:, 0])
-            if wanted:
-                scale = share[begin : begin + rows] / total
-                torch.mul(sums[:, :-1], scale, out=d_queries[begin : begin + rows])
-                d_table.addmm_(e.T, torch.cat([part * scale, scale], dim=1))
+        real = (targets > 0).to(queries.dtype)  # (N, K)
         each = real / real.sum()  # (N, K) how much of the mean each target is
-        chosen = F.embedding(targets, weight) * each[:, :, None]  # (N, K, D)
-        loss = (log_sums * share[:, 0]).sum() - (queries * chosen.sum(1)).sum()
-        if bias is not None:
-            loss -= (bias[targets] * each).sum()
-        if wanted:
-            d_queries -= chosen.sum(1)
-            at_targets = torch.cat([queries[:, None] * each[:, :, None], each[:, :, None]], dim=2)  # (N, K, D + 1)
-            d_table.index_add_(0, targets.flatten(), at_targets.flatten(0, 1), alpha=-1)
-            ctx.save_for_backward(d_queries, d_table)
-            ctx.has_bias = bias is not None
+        share = each.sum(1)  # (N,) how much of the mean each query's softmax is
+        d_weight = torch.zeros_like(weight) if wanted else weight.new_zeros(1, 1)
+        d_bias = weight.new_zeros(len(weight) if wanted and bias is not None else 1)
+        found = _Swept(queries.new_zeros(len(queries)), torch.zeros_like(queries), d_weight[1:], d_bias[1:])
+        with torch.autocast(queries.device.type, enabled=False):
+            sweep = _sweep_twice if len(weight) > WIDE else _sweep
+            sweep(queries, weight[1:], None if bias is None else bias[1:], share if wanted else None, found)
+            chosen = F.embedding(targets, weight).mul_(each[:, :, None]).sum(1)  # (N, D)
+            loss = found.log_sums.dot(share) - (queries * chosen).sum()
+            if bias is not None:
+                loss -= (bias[targets] * each).sum()
+            if wanted:
+                found.d_queries.sub_(chosen)
+                at_targets = queries[:, None] * each[:, :, None]  # (N, K, D)
+                d_weight.index_add_(0, targets.flatten(), at_targets.flatten(0, 1), alpha=-1)
+                if bias is not None:
+                    d_bias.index_add_(0, targets.flatten(), each.flatten(), alpha=-1)
+                ctx.save_for_backward(found.d_queries, d_weight, d_bias if bias is not None else None)
         return loss
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (scale,) = gradients
-        d_queries, d_table = ctx.saved_tensors
-        d_bias = d_table[:, -1] * scale if ctx.has_bias else None
-        return d_queries * scale, None, d_table[:, :-1] * scale, d_bias
+        d_queries, d_weight, d_bias = (None if part is None else part.mul_(gradients[0]) for part in ctx.saved_tensors)
+        return d_queries, None, d_weight, d_bias
 
 
-def _bound(queries: Tensor, weight: Tensor, bias: Tensor | None) -> float:
-    """No score is larger than this in size (Cauchy-Schwarz)."""
+def _sweep(queries: Tensor, weight: Tensor, bias: Tensor | None, share: Tensor | None, found: _Swept) -> None:
+    """Fill in `found`, a tile of queries at a time; without their share of the mean (N,) only the sums."""
+    safe = _is_safe(queries, weight, bias)
+    lift = bias.exp() if bias is not None and safe else weight.new_ones(len(weight))
+    lifted = weight if bias is None or not safe else weight * lift[:, None]
+    rows = _even(len(queries), max(NARROWEST, _tile(queries) // len(weight)))
+    tile = queries.new_empty(rows, len(weight))
+    for begin in range(0, len(queries), rows):
+        at = slice(begin, begin + rows)
+        e, top = _exponentials(queries[at], weight, None if safe else bias, safe, tile)
+        sums = torch.mv(e, lift)  # (rows,)
+        torch.add(sums.log(), top, out=found.log_sums[at])
+        if share is not None:
+            scale = share[at] / sums
+            torch.mm(e, lifted, out=found.d_queries[at]).mul_(scale[:, None])
+            found.d_weight.addmm_(e.T, queries[at] * scale[:, None])
+            if bias is not None:
+                found.d_bias.addmv_(e.T, scale)
+    if bias is not None and safe and share is not None:
+        found.d_weight.mul_(lift[:, None])
+        found.d_bias.mul_(lift)
+
+
+def _sweep_twice(queries: Tensor, weight: Tensor, bias: Tensor | None, share: Tensor | None, found: _Swept) -> None:
+    """The same for a wide catalogue, a tile of queries and items at a time."""
+    safe = _is_safe(queries, weight, bias)
+    rows = _even(len(queries), 4 * NARROWEST)
+    columns = _even(len(weight), max(1, _tile(queries) // rows))
+    space = queries.new_empty(rows * columns)
+    spans = [slice(begin, begin + rows) for begin in range(0, len(queries), rows)]
+    blocks = [slice(begin, begin + columns) for begin in range(0, len(weight), columns)]
+    sums, top = torch.zeros_like(found.log_sums), None if safe else torch.full_like(found.log_sums, -torch.inf)
+    for block in blocks:
+        table, lift = weight[block], None if bias is None else bias[block]
+        tile = space[: rows * len(table)].view(rows, -1)
+        for at in spans:
+            e, highest = _exponentials(queries[at], table, lift, safe, tile)
+            part = e.sum(1)
+            if top is None:
+                sums[at] += part
+            else:
+                higher = torch.maximum(top[at], highest)
+                sums[at] = sums[at] * (top[at] - higher).exp() + part * (highest - higher).exp()
+                top[at] = higher
+    found.log_sums.copy_(sums.log() if top is None else sums.log() + top)
+    if share is None:
+        return
+    scale = (share / sums)[:, None]  # (N, 1)
+    scaled = queries * scale
+    for block in blocks:
+        table, lift = weight[block], None if bias is None else bias[block]
+        tile = space[: rows * len(table)].view(rows, -1)
+        for at in spans:
+            e, _ = _exponentials(queries[at], table, lift, safe, tile, None if top is None else top[at])
+            found.d_queries[at].addmm_(e, table)
+            found.d_weight[block].addmm_(e.T, scaled[at])
+            if bias is not None:
+                found.d_bias[block].addmv_(e.T, scale[at, 0])
+    found.d_queries.mul_(scale)
+
+
+def _exponentials(
+    queries: Tensor, weight: Tensor, bias: Tensor | None, safe: bool, tile: Tensor, top: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(n, D), (m, D), (m,) -> (n, m) exp(score - top), written into the tile, and (n,) top: zero where that is safe, else the highest score."""
+    scores = torch.mm(queries, weight.T, out=tile[: len(queries)])
+    if bias is not None:
+        scores += bias
+    if safe:
+        return scores.exp_(), scores.new_zeros(())
+    top = scores.amax(1) if top is None else top
+    return scores.sub_(top[:, None]).exp_(), top
+
+
+def _is_safe(queries: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether no score can be too large for an exponential (Cauchy-Schwarz). Not asked on a GPU, which would have to wait for the answer."""
+    if queries.device.type != "cpu":
+        return False
     longest = queries.norm(dim=1).amax() * weight.norm(dim=1).amax()
-    return float(longest if bias is None else longest + bias.abs().amax())
+    return float(longest if bias is None else longest + bias.abs().amax()) < SAFE
+
+
+def _tile(queries: Tensor) -> int:
+    return TILE if queries.device.type == "cpu" else TILE * ON_CHIP
+
+
+def _even(count: int, most: int) -> int:
+    """The size of the fewest pieces that `count` can be cut into, none larger than `most`, all about alike."""
+    pieces = max(1, -(-count // most))
+    return max(1, -(-count // pieces))

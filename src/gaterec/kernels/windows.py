@@ -1,13 +1,20 @@
 """Sums over the last L events of every position, computed once per event and not once per window.
 
 A window of L reaches from a position t back over p = 0 .. L-1. Row t of a banded matrix holds the L weights of window t, so all windows
-of a row together are one product of that matrix with the events. Rows longer than a block are cut into blocks, each of which reaches
-L - 1 events back into its predecessor.
+of a row together are one product of that matrix with the events. Long rows are cut into blocks, each of which also sees the L - 1 events
+before it, so that the band stays narrow; the gradients are written out by hand, since the same products turned round give them.
 """
+
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+BLOCK = 32
+"""Blocks are at least so long: shorter ones spend more on copying the events before them than they save in products."""
 
 
 def shift(x: Tensor, steps: int, fill: float = 0.0) -> Tensor:
@@ -18,25 +25,88 @@ def shift(x: Tensor, steps: int, fill: float = 0.0) -> Tensor:
     return torch.cat([start, x[:, : -steps if steps < x.shape[1] else 0]], dim=1)
 
 
-def sliding_sum(x: Tensor, window: int) -> Tensor:
-    """(B, T, ...) -> (B, T, ...): the sum over each position and the `window - 1` before it.
+@dataclass(frozen=True)
+class Blocks:
+    """How rows of T positions are cut so that every window of a block lies within the block and what it sees before it.
 
-    Equals `sum(shift(x, p) for p in range(window))`. Sums of 1, 2, 4, ... positions are doubled up, so it takes about 2 log2(window)
-    additions, and no differences of large sums, which would lose precision.
+    Attributes:
+        length: T.
+        reach: how many events before its own position a window sees, at most T - 1.
+        count: n, how many blocks.
+        size: S, positions per block.
+        before: how many positions before a block it also sees: `reach`, or none where there is but one block.
     """
-    window = min(window, x.shape[1])
-    total: Tensor | None = None
-    reach, width, part = 0, 1, x  # part[t] is the sum of `width` positions up to t; total[t] of `reach`
-    while window:
-        if window & width:
-            total = part if total is None else total + shift(part, reach)
-            reach += width
-            window -= width
-        if window:
-            part = part + shift(part, width)
-            width *= 2
-    assert total is not None
-    return total
+
+    length: int
+    reach: int
+    count: int
+    size: int
+    before: int
+
+    @classmethod
+    def of(cls, length: int, window: int) -> "Blocks":
+        reach = min(window, length) - 1
+        count = max(1, min(length // BLOCK, length // max(reach, 1)))
+        return cls(length, reach, count, -(-length // count), reach if count > 1 else 0)
+
+    def split(self, x: Tensor, fill: float = 0.0) -> Tensor:
+        """(B, T, ...) -> (B, n, S, ...), filled up at the end."""
+        after = self.count * self.size - self.length
+        x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, after), value=fill) if after else x
+        return x.reshape(len(x), self.count, self.size, *x.shape[2:])
+
+    def join(self, x: Tensor) -> Tensor:
+        """(B, n, S, ...) -> (B, T, ...), the inverse of split."""
+        return x.flatten(1, 2)[:, : self.length]
+
+    def seen(self, x: Tensor, fill: float = 0.0) -> Tensor:
+        """(B, T, ...) -> (B, n, before + S, ...): what each block sees."""
+        if self.count == 1:
+            return x[:, None]
+        x = F.pad(x, (0, 0) * (x.dim() - 2) + (self.before, self.count * self.size - self.length), value=fill)
+        return x.unfold(1, self.before + self.size, self.size).movedim(-1, 2).contiguous()
+
+    def unsee(self, x: Tensor) -> Tensor:
+        """(B, n, before + S, ...) -> (B, T, ...): adds up what belongs to the same position, the gradient of `seen`."""
+        if self.count == 1:
+            return x[:, 0]
+        own = x[:, :, self.before :].contiguous()
+        own[:, :-1, self.size - self.before :] += x[:, 1:, : self.before]
+        return self.join(own)
+
+    def band(self, of_distance: Tensor) -> Tensor:
+        """(B, reach + 1) -> (B, S, before + S): row t, column k holds the value at distance p = before + t - k, and -inf outside the window."""
+        width = self.size + self.reach
+        row = F.pad(of_distance.flip(1), (0, self.size), value=-torch.inf)  # (B, width + 1): laid end to end, each row starts one further on
+        laid = row[:, None].expand(-1, self.size, -1).flatten(1)[:, : self.size * width]
+        return laid.view(-1, self.size, width)[:, :, self.reach - self.before :]
+
+    def unband(self, x: Tensor) -> Tensor:
+        """(B, S, before + S) -> (B, reach + 1): adds up what belongs to the same distance, the gradient of `band`."""
+        x = F.pad(x, (self.reach - self.before, 0)).flatten(1)
+        return F.pad(x, (0, self.size)).view(len(x), self.size, -1).sum(1)[:, : self.reach + 1].flip(1)
+
+
+def sliding_sum(x: Tensor, window: int) -> Tensor:
+    """(B, T, D) -> (B, T, D): the sum over each position and the `window - 1` before it.
+
+    Equals `sum(shift(x, p) for p in range(window))`.
+    """
+    result: Tensor = _SlidingSum.apply(x, window)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _SlidingSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: int) -> Tensor:
+        ctx.blocks = blocks = Blocks.of(x.shape[1], window)
+        ctx.band = x.new_ones(blocks.size, blocks.before + blocks.size).tril_(blocks.before).triu_(blocks.before - blocks.reach)
+        return blocks.join(ctx.band @ blocks.seen(x))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.blocks.unsee(ctx.band.T @ ctx.blocks.split(gradients[0])), None
 
 
 def gated_average(values: Tensor, item_gate: Tensor, position_gate: Tensor) -> Tensor:
@@ -52,27 +122,37 @@ def gated_average(values: Tensor, item_gate: Tensor, position_gate: Tensor) -> T
     Returns:
         (B, T, D); zero where no event is in reach.
     """
-    length, window = values.shape[1], position_gate.shape[1]
-    block = min(length, max(32, window))
-    reach = min(window, length) - 1
-    blocks = -(-length // block)
-    after = blocks * block - length
-    # Block n asks from positions n*block .. n*block + block-1 and sees `reach` more events before them.
-    gates = F.pad(item_gate, (reach, after), value=-torch.inf).unfold(1, block + reach, block)  # (B, n, block + reach)
-    events = F.pad(values, (0, 0, reach, after)).unfold(1, block + reach, block)  # (B, n, D, block + reach)
-    weights = torch.sigmoid(gates[:, :, None] + _band(position_gate[:, : reach + 1], block)[:, None])  # (B, n, block, block + reach)
-    total = weights @ events.transpose(2, 3)  # (B, n, block, D)
-    amount = weights.sum(-1, keepdim=True)
-    average = total / amount.masked_fill(amount == 0, 1.0)
-    return average.flatten(1, 2)[:, :length]
+    result: Tensor = _GatedAverage.apply(values, item_gate.to(values.dtype), position_gate.to(values.dtype))  # type: ignore[no-untyped-call]
+    return result
 
 
-def _band(position_gate: Tensor, block: int) -> Tensor:
-    """(B, L) -> (B, block, block + L - 1): row t, column k holds the gate of distance p = t + L - 1 - k, and -inf outside the window."""
-    window = position_gate.shape[1]
-    row = F.pad(position_gate.flip(1), (0, block), value=-torch.inf)  # (B, L + block): laid end to end, each row starts one further on
-    laid = row[:, None].expand(-1, block, -1).flatten(1)[:, : block * (window + block - 1)]
-    return laid.view(-1, block, window + block - 1)
+class _GatedAverage(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, item_gate: Tensor, position_gate: Tensor) -> Tensor:
+        ctx.window = position_gate.shape[1]
+        ctx.blocks = blocks = Blocks.of(values.shape[1], ctx.window)
+        with torch.autocast(values.device.type, enabled=False):
+            of_event = blocks.seen(item_gate, fill=-torch.inf)[:, :, None]  # (B, n, 1, before + S)
+            gates = (of_event + blocks.band(position_gate[:, : blocks.reach + 1])[:, None]).sigmoid_()  # (B, n, S, before + S)
+            events = blocks.seen(values)  # (B, n, before + S, D)
+            share = gates.sum(-1, keepdim=True).reciprocal_()  # (B, n, S, 1)
+            share.masked_fill_(share == torch.inf, 0.0)
+            average = (gates @ events).mul_(share)  # (B, n, S, D)
+        ctx.save_for_backward(gates, events, share, average)
+        return blocks.join(average)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        gates, events, share, average = ctx.saved_tensors
+        blocks: Blocks = ctx.blocks
+        d_total = blocks.split(gradients[0]) * share  # (B, n, S, D)
+        d_values = blocks.unsee(gates.transpose(2, 3) @ d_total)
+        # A gate moves the average towards its event, away from the average.
+        d_gates = (d_total @ events.transpose(2, 3)).sub_((d_total * average).sum(-1, keepdim=True))  # (B, n, S, before + S)
+        d_gates = torch.ops.aten.sigmoid_backward(d_gates, gates)
+        d_position = F.pad(blocks.unband(d_gates.sum(1)), (0, ctx.window - blocks.reach - 1))
+        return d_values, blocks.unsee(d_gates.sum(2)), d_position
 
 
 def gated_maximum(values: Tensor, item_gate: Tensor, position_gate: Tensor) -> Tensor:
