@@ -27,6 +27,8 @@ NARROWEST = 64
 """Queries per tile, at least: with fewer, products are slow."""
 WIDE = 200_000
 """From so many items on it pays to cut the catalogue as well."""
+GRADIENTS = 20_000_000
+"""Cores that sweep side by side add to gradients of their own, together no more numbers than this."""
 SAFE = 60.0
 """Scores whose size is below this can be exponentiated as they are: a float32 holds exp(60) times a billion."""
 
@@ -70,8 +72,8 @@ class _MeanCrossEntropy(torch.autograd.Function):
         with torch.autocast(queries.device.type, enabled=False):
             sweep = _sweep_twice if len(weight) > WIDE else _sweep
             sweep(queries, weight[1:], None if bias is None else bias[1:], share if wanted else None, found)
-            chosen = F.embedding(targets, weight).mul_(each[:, :, None]).sum(1)  # (N, D)
-            loss = found.log_sums.dot(share) - (queries * chosen).sum()
+            chosen = F.embedding_bag(targets, weight, per_sample_weights=each, mode="sum")  # (N, D)
+            loss = found.log_sums.dot(share) - queries.flatten().dot(chosen.flatten())
             if bias is not None:
                 loss -= (bias[targets] * each).sum()
             if wanted:
@@ -95,22 +97,33 @@ def _sweep(queries: Tensor, weight: Tensor, bias: Tensor | None, share: Tensor |
     safe = _is_safe(queries, weight, bias)
     lift = bias.exp() if bias is not None and safe else weight.new_ones(len(weight))
     lifted = weight if bias is None or not safe else weight * lift[:, None]
-    rows = _even(len(queries), max(NARROWEST, _tile(queries) // len(weight)))
-    tile = queries.new_empty(rows, len(weight))
-    for begin in range(0, len(queries), rows):
-        at = slice(begin, begin + rows)
-        e, top = _exponentials(queries[at], weight, None if safe else bias, safe, tile)
-        sums = torch.mv(e, lift)  # (rows,)
-        torch.add(sums.log(), top, out=found.log_sums[at])
-        if share is not None:
-            scale = share[at] / sums
-            torch.mm(e, lifted, out=found.d_queries[at]).mul_(scale[:, None])
-            found.d_weight.addmm_(e.T, queries[at] * scale[:, None])
+    count, size = queries.shape
+    tiles = _side_by_side(weight)
+    rows = _even(-(-count // tiles), max(NARROWEST, _tile(queries) // len(weight)))
+    steps = -(-count // (tiles * rows))
+    missing = steps * tiles * rows - count
+    q = F.pad(queries, (0, 0, 0, missing)).view(steps, tiles, rows, size)
+    of_mean = F.pad(share, (0, missing)).view(steps, tiles, rows) if share is not None else None
+    tile = queries.new_empty(tiles, rows, len(weight))
+    log_sums, d_queries = q.new_empty(steps, tiles, rows), torch.empty_like(q)
+    d_weight, d_bias = weight.new_zeros(tiles, *weight.shape), weight.new_zeros(tiles, 1, len(weight))
+    for step in range(steps):
+        e, top = _exponentials(q[step], weight, None if safe else bias, safe, tile)
+        sums = (e.flatten(0, 1) @ lift).view(tiles, rows)
+        torch.add(sums.log(), top, out=log_sums[step])
+        if of_mean is not None:
+            scale = of_mean[step] / sums
+            torch.bmm(e, lifted.expand(tiles, -1, -1), out=d_queries[step]).mul_(scale[:, :, None])
+            d_weight.baddbmm_(e.mT, q[step] * scale[:, :, None])
             if bias is not None:
-                found.d_bias.addmv_(e.T, scale)
-    if bias is not None and safe and share is not None:
-        found.d_weight.mul_(lift[:, None])
-        found.d_bias.mul_(lift)
+                d_bias.baddbmm_(scale[:, None], e)
+    found.log_sums.copy_(log_sums.flatten()[:count])
+    if share is not None:
+        found.d_queries.copy_(d_queries.flatten(0, 2)[:count])
+        for of_weight, of_bias in zip(d_weight, d_bias, strict=True):
+            found.d_weight.addcmul_(of_weight, lift[:, None])
+            if bias is not None:
+                found.d_bias.addcmul_(of_bias[0], lift)
 
 
 def _sweep_twice(queries: Tensor, weight: Tensor, bias: Tensor | None, share: Tensor | None, found: _Swept) -> None:
@@ -124,9 +137,9 @@ def _sweep_twice(queries: Tensor, weight: Tensor, bias: Tensor | None, share: Te
     sums, top = torch.zeros_like(found.log_sums), None if safe else torch.full_like(found.log_sums, -torch.inf)
     for block in blocks:
         table, lift = weight[block], None if bias is None else bias[block]
-        tile = space[: rows * len(table)].view(rows, -1)
+        tile = space[: rows * len(table)].view(1, rows, -1)
         for at in spans:
-            e, highest = _exponentials(queries[at], table, lift, safe, tile)
+            (e,), (highest,) = _exponentials(queries[None, at], table, lift, safe, tile[:, : len(queries[at])])
             part = e.sum(1)
             if top is None:
                 sums[at] += part
@@ -141,9 +154,11 @@ def _sweep_twice(queries: Tensor, weight: Tensor, bias: Tensor | None, share: Te
     scaled = queries * scale
     for block in blocks:
         table, lift = weight[block], None if bias is None else bias[block]
-        tile = space[: rows * len(table)].view(rows, -1)
+        tile = space[: rows * len(table)].view(1, rows, -1)
         for at in spans:
-            e, _ = _exponentials(queries[at], table, lift, safe, tile, None if top is None else top[at])
+            (e,), _ = _exponentials(
+                queries[None, at], table, lift, safe, tile[:, : len(queries[at])], None if top is None else top[None, at]
+            )
             found.d_queries[at].addmm_(e, table)
             found.d_weight[block].addmm_(e.T, scaled[at])
             if bias is not None:
@@ -154,14 +169,14 @@ def _sweep_twice(queries: Tensor, weight: Tensor, bias: Tensor | None, share: Te
 def _exponentials(
     queries: Tensor, weight: Tensor, bias: Tensor | None, safe: bool, tile: Tensor, top: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(n, D), (m, D), (m,) -> (n, m) exp(score - top), written into the tile, and (n,) top: zero where that is safe, else the highest score."""
-    scores = torch.mm(queries, weight.T, out=tile[: len(queries)])
+    """(P, n, D), (m, D), (m,) -> (P, n, m) exp(score - top), written into the tile, and (P, n) top: zero where safe (then (P, 1)), else the highest score."""
+    scores = torch.bmm(queries, weight.T.expand(len(queries), -1, -1), out=tile)
     if bias is not None:
         scores += bias
     if safe:
-        return scores.exp_(), scores.new_zeros(())
-    top = scores.amax(1) if top is None else top
-    return scores.sub_(top[:, None]).exp_(), top
+        return scores.exp_(), scores.new_zeros(len(scores), 1)
+    top = scores.amax(-1) if top is None else top
+    return scores.sub_(top[..., None]).exp_(), top
 
 
 def _is_safe(queries: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -180,3 +195,8 @@ def _even(count: int, most: int) -> int:
     """The size of the fewest pieces that `count` can be cut into, none larger than `most`, all about alike."""
     pieces = max(1, -(-count // most))
     return max(1, -(-count // pieces))
+
+
+def _side_by_side(weight: Tensor) -> int:
+    """How many tiles are swept at once: one for each core, so that what a core has made is still in its own cache when it is used."""
+    return max(1, min(torch.get_num_threads(), GRADIENTS // weight.numel())) if weight.device.type == "cpu" else 1

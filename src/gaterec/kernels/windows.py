@@ -77,7 +77,9 @@ class Blocks:
     def band(self, of_distance: Tensor) -> Tensor:
         """(B, reach + 1) -> (B, S, before + S): row t, column k holds the value at distance p = before + t - k, and -inf outside the window."""
         width = self.size + self.reach
-        row = F.pad(of_distance.flip(1), (0, self.size), value=-torch.inf)  # (B, width + 1): laid end to end, each row starts one further on
+        row = F.pad(
+            of_distance.flip(1), (0, self.size), value=-torch.inf
+        )  # (B, width + 1): laid end to end, each row starts one further on
         laid = row[:, None].expand(-1, self.size, -1).flatten(1)[:, : self.size * width]
         return laid.view(-1, self.size, width)[:, :, self.reach - self.before :]
 
