@@ -25,7 +25,7 @@ ON_CHIP = 64
 """A GPU has so many times more to keep busy: its tiles are so many times larger."""
 NARROWEST = 64
 """Queries per tile, at least: with fewer, products are slow."""
-WIDE = 200_000
+WIDE = 100_000
 """From so many items on it pays to cut the catalogue as well."""
 GRADIENTS = 20_000_000
 """Cores that sweep side by side add to gradients of their own, together no more numbers than this."""
