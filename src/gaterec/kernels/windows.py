@@ -2,9 +2,12 @@
 
 A window of L reaches from a position t back over p = 0 .. L-1. Row t of a banded matrix holds the L weights of window t, so all windows
 of a row together are one product of that matrix with the events. Long rows are cut into blocks, each of which also sees the L - 1 events
-before it, so that the band stays narrow; the gradients are written out by hand, since the same products turned round give them.
+before it, so that the band stays narrow. What belongs to single weights is done on the L diagonals of the band alone, which lie in its memory
+one number further on in every row. The gradients are written out by hand: they are the same products turned round.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BLOCK = 32
-"""Blocks are at least so long: shorter ones spend more on copying the events before them than they save in products."""
+BLOCK = 40
+"""About how long blocks are: shorter ones spend more on copying the events before them than they save in products."""
 
 
 def shift(x: Tensor, steps: int, fill: float = 0.0) -> Tensor:
@@ -46,13 +49,19 @@ class Blocks:
     @classmethod
     def of(cls, length: int, window: int) -> "Blocks":
         reach = min(window, length) - 1
-        count = max(1, min(length // BLOCK, length // max(reach, 1)))
+        # A single block sees nothing twice and needs no copies, so it may do somewhat more work.
+        count = 1 if length <= 2 * (BLOCK + reach) else length // BLOCK
         return cls(length, reach, count, -(-length // count), reach if count > 1 else 0)
 
-    def split(self, x: Tensor, fill: float = 0.0) -> Tensor:
-        """(B, T, ...) -> (B, n, S, ...), filled up at the end."""
+    @property
+    def width(self) -> int:
+        """How many positions a block sees: before + S."""
+        return self.before + self.size
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, ...) -> (B, n, S, ...), filled up with zeros at the end."""
         after = self.count * self.size - self.length
-        x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, after), value=fill) if after else x
+        x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, after)) if after else x
         return x.reshape(len(x), self.count, self.size, *x.shape[2:])
 
     def join(self, x: Tensor) -> Tensor:
@@ -63,30 +72,58 @@ class Blocks:
         """(B, T, ...) -> (B, n, before + S, ...): what each block sees."""
         if self.count == 1:
             return x[:, None]
-        x = F.pad(x, (0, 0) * (x.dim() - 2) + (self.before, self.count * self.size - self.length), value=fill)
-        return x.unfold(1, self.before + self.size, self.size).movedim(-1, 2).contiguous()
+        seen = x.new_empty(len(x), self.count, self.before + self.size, *x.shape[2:])
+        for block, (begin, end, at) in enumerate(self._spans()):
+            seen[:, block, :at] = fill
+            seen[:, block, at : at + end - begin] = x[:, begin:end]
+            seen[:, block, at + end - begin :] = fill
+        return seen
 
     def unsee(self, x: Tensor) -> Tensor:
         """(B, n, before + S, ...) -> (B, T, ...): adds up what belongs to the same position, the gradient of `seen`."""
         if self.count == 1:
             return x[:, 0]
-        own = x[:, :, self.before :].contiguous()
-        own[:, :-1, self.size - self.before :] += x[:, 1:, : self.before]
-        return self.join(own)
+        total = x.new_zeros(len(x), self.length, *x.shape[3:])
+        for block, (begin, end, at) in enumerate(self._spans()):
+            total[:, begin:end] += x[:, block, at : at + end - begin]
+        return total
 
-    def band(self, of_distance: Tensor) -> Tensor:
-        """(B, reach + 1) -> (B, S, before + S): row t, column k holds the value at distance p = before + t - k, and -inf outside the window."""
-        width = self.size + self.reach
-        row = F.pad(
-            of_distance.flip(1), (0, self.size), value=-torch.inf
-        )  # (B, width + 1): laid end to end, each row starts one further on
-        laid = row[:, None].expand(-1, self.size, -1).flatten(1)[:, : self.size * width]
-        return laid.view(-1, self.size, width)[:, :, self.reach - self.before :]
+    def _spans(self) -> Iterator[tuple[int, int, int]]:
+        """For every block the positions begin..end that it sees, and where in its own window they begin."""
+        for start in range(0, self.count * self.size, self.size):
+            begin = max(0, start - self.before)
+            yield begin, min(start + self.size, self.length), begin - (start - self.before)
 
-    def unband(self, x: Tensor) -> Tensor:
-        """(B, S, before + S) -> (B, reach + 1): adds up what belongs to the same distance, the gradient of `band`."""
-        x = F.pad(x, (self.reach - self.before, 0)).flatten(1)
-        return F.pad(x, (0, self.size)).view(len(x), self.size, -1).sum(1)[:, : self.reach + 1].flip(1)
+    def windows(self, x: Tensor, fill: float) -> Tensor:
+        """(B, T) -> (B, n, S, reach + 1), a view: what the windows see, the latest last."""
+        x = F.pad(x, (self.reach, self.count * self.size - self.length), value=fill)
+        return x.unfold(1, self.reach + 1, 1).unflatten(1, (self.count, self.size))
+
+    def band(self, batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """A banded matrix of zeros (B, n, S, before + S), and its diagonals (B, n, S, reach + 1) in the order of `windows`; both are views.
+
+        Where a window reaches back over the first event, its diagonal runs on into the end of the row above, outside of the band. What is
+        written there must be zero.
+        """
+        gap = self.reach - self.before
+        flat = like.new_zeros(batch, self.count, gap + self.size * self.width)
+        strides = flat.stride()[:2]
+        matrix = flat.as_strided((batch, self.count, self.size, self.width), (*strides, self.width, 1), gap)
+        return matrix, flat.as_strided((batch, self.count, self.size, self.reach + 1), (*strides, self.width + 1, 1))
+
+    def diagonals_of_product(self, left: Tensor, right: Tensor) -> Tensor:
+        """(B, n, S, D), (B, n, before + S, D) -> (B, n, S, reach + 1): the diagonals of left @ right' in the order of `windows`.
+
+        Where a window reaches back over the first event, there are other entries of the products.
+        """
+        gap = self.reach - self.before
+        shape = (len(left), self.count, self.size, self.width)
+        flat = left.new_empty(gap + math.prod(shape))
+        flat[:gap] = 0.0
+        product = flat[gap:].view(-1, self.size, self.width)
+        torch.bmm(left.flatten(0, 1), right.flatten(0, 1).mT, out=product)
+        strides = (self.count * self.size * self.width, self.size * self.width, self.width + 1, 1)
+        return flat.as_strided((*shape[:3], self.reach + 1), strides)
 
 
 def sliding_sum(x: Tensor, window: int) -> Tensor:
@@ -134,27 +171,31 @@ class _GatedAverage(torch.autograd.Function):
         ctx.window = position_gate.shape[1]
         ctx.blocks = blocks = Blocks.of(values.shape[1], ctx.window)
         with torch.autocast(values.device.type, enabled=False):
-            of_event = blocks.seen(item_gate, fill=-torch.inf)[:, :, None]  # (B, n, 1, before + S)
-            gates = (of_event + blocks.band(position_gate[:, : blocks.reach + 1])[:, None]).sigmoid_()  # (B, n, S, before + S)
-            events = blocks.seen(values)  # (B, n, before + S, D)
+            by_distance = position_gate[:, : blocks.reach + 1].flip(1)[:, None, None]  # (B, 1, 1, reach + 1)
+            gates = (blocks.windows(item_gate, -torch.inf) + by_distance).sigmoid_()  # (B, n, S, reach + 1)
             share = gates.sum(-1, keepdim=True).reciprocal_()  # (B, n, S, 1)
             share.masked_fill_(share == torch.inf, 0.0)
-            average = (gates @ events).mul_(share)  # (B, n, S, D)
-        ctx.save_for_backward(gates, events, share, average)
+            band, diagonals = blocks.band(len(values), gates)
+            diagonals.copy_(gates)
+            events = blocks.seen(values)  # (B, n, before + S, D)
+            average = (band @ events).mul_(share)  # (B, n, S, D)
+        ctx.save_for_backward(gates, band, events, share, average)
         return blocks.join(average)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        gates, events, share, average = ctx.saved_tensors
+        gates, band, events, share, average = ctx.saved_tensors
         blocks: Blocks = ctx.blocks
         d_total = blocks.split(gradients[0]) * share  # (B, n, S, D)
-        d_values = blocks.unsee(gates.transpose(2, 3) @ d_total)
-        # A gate moves the average towards its event, away from the average.
-        d_gates = (d_total @ events.transpose(2, 3)).sub_((d_total * average).sum(-1, keepdim=True))  # (B, n, S, before + S)
-        d_gates = torch.ops.aten.sigmoid_backward(d_gates, gates)
-        d_position = F.pad(blocks.unband(d_gates.sum(1)), (0, ctx.window - blocks.reach - 1))
-        return d_values, blocks.unsee(d_gates.sum(2)), d_position
+        d_values = blocks.unsee(band.mT @ d_total)
+        # A gate moves the average towards its event, away from the average; one that has no event is 0 and has no gradient.
+        moved = blocks.diagonals_of_product(d_total, events) - (d_total * average).sum(-1, keepdim=True)
+        d_gates = torch.ops.aten.sigmoid_backward(moved, gates)  # (B, n, S, reach + 1)
+        d_band, diagonals = blocks.band(len(gates), gates)
+        diagonals.copy_(d_gates)
+        d_distance = F.pad(d_gates.sum((1, 2)).flip(1), (0, ctx.window - blocks.reach - 1))
+        return d_values, blocks.unsee(d_band.sum(2)), d_distance
 
 
 def gated_maximum(values: Tensor, item_gate: Tensor, position_gate: Tensor) -> Tensor:
