@@ -22,9 +22,9 @@ SWEEPS = {  # name -> (TILE, NARROWEST, WIDE)
 }
 
 
-@pytest.fixture(params=SWEEPS.values(), ids=SWEEPS, autouse=True)
+@pytest.fixture(params=list(SWEEPS), autouse=True)
 def sweep(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in zip(("TILE", "NARROWEST", "WIDE"), request.param, strict=True):
+    for name, value in zip(("TILE", "NARROWEST", "WIDE"), SWEEPS[request.param], strict=True):
         monkeypatch.setattr(softmax, name, value)
 
 

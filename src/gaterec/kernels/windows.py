@@ -97,7 +97,7 @@ class Blocks:
     def windows(self, x: Tensor, fill: float) -> Tensor:
         """(B, T) -> (B, n, S, reach + 1), a view: what the windows see, the latest last."""
         x = F.pad(x, (self.reach, self.count * self.size - self.length), value=fill)
-        return x.unfold(1, self.reach + 1, 1).unflatten(1, (self.count, self.size))
+        return x.unfold(1, self.reach + 1, 1).view(len(x), self.count, self.size, self.reach + 1)
 
     def band(self, batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """A banded matrix of zeros (B, n, S, before + S), and its diagonals (B, n, S, reach + 1) in the order of `windows`; both are views.
