@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks.harness import BUSY, PAGE, RESULTS, Benchmark, Options, machine, page, print_result, read_results, run_benchmark, save
 
-NAMES = ("epoch", "padding", "reproducibility", "quality")
+NAMES = ("epoch", "padding", "reproducibility", "scaling", "quality")
 """The modules of this package that hold a BENCHMARK, in the order in which they run and stand on the page."""
 
 
@@ -61,6 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         if result["rows"]:
             print_result(result, Console(highlight=False, width=None if console.is_terminal else 120))
             tell(f"-> {save(result, chosen.results)}\n")
+            draw = load(name).draw
+            if draw is not None:
+                draw(result, (PAGE.parent if chosen.results.resolve() == RESULTS else chosen.results) / result["picture"])
         else:
             tell(f"{name}: nothing was measured; its earlier results, if any, stay\n")
     if chosen.results.resolve() == RESULTS:

@@ -68,6 +68,7 @@ class Benchmark:
         columns: column -> how its values are written, as in "{:.2f} s".
         ratio: the column that compares with a peer or a floor.
         measure: the rows.
+        draw: makes a picture of a result, where a table alone is hard to read.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Benchmark:
     columns: Mapping[str, str]
     ratio: str
     measure: Callable[[Options], Iterable[Row | Skipped]]
+    draw: Callable[[dict[str, Any], Path], None] | None = None
 
     def __post_init__(self) -> None:
         assert self.ratio in self.columns, f"{self.name}: a benchmark without a ratio says little"
@@ -169,6 +171,7 @@ def run_benchmark(benchmark: Benchmark, options: Options) -> dict[str, Any]:
         "repeats": options.repeats,
         "epochs": options.epochs,
         "columns": dict(benchmark.columns),
+        "picture": f"{benchmark.name}.png" if benchmark.draw else None,
         "rows": rows,
         "skipped": [{"what": entry.what, "why": entry.why} for entry in skipped],
         "machine": machine(),
@@ -217,6 +220,8 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     lines = [f"## {result['title']}", "", result["about"], ""]
     lines += [_line(columns), _line(["---", *["---:"] * (len(columns) - 1)])]
     lines += [_line(cells) for cells in _cells(result)]
+    if result.get("picture"):
+        lines += ["", f"![{result['title']}]({result['picture']})"]
     for entry in result["skipped"]:
         lines += ["", f"Not measured: {entry['what']}: {entry['why']}."]
     return "\n".join([*lines, "", f"Made by {made_by(result)}.", ""])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import polars as pl
 import torch
 
 from benchmarks.harness import Options
@@ -22,9 +23,9 @@ def settings_for(options: Options, dataset: str, changed: Mapping[str, Any]) -> 
 class Training:
     """A training as in gaterec.run; every call trains one more epoch and answers its seconds, as the run's own log has them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, frame: pl.DataFrame | None = None) -> None:
         self.settings, self.device = settings, pick_device(settings)
-        self.prepared = prepare(settings, None)
+        self.prepared = prepare(settings, frame)
         with reproducible(settings, self.device):
             trainer = make_trainer(settings, self.prepared, self.device)
         self.batches, self.epochs = trainer.batches, trainer.epochs()
