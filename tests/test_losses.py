@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gaterec.losses import bpr, cross_entropy, item_scores
+from gaterec.losses import bpr, cross_entropy
 
 N, V, D = 6, 9, 4
 
@@ -124,14 +124,6 @@ def test_the_sparse_gradient_of_bpr_is_the_dense_one() -> None:
         assert rows.grad.is_sparse == sparse
         found.append(rows.grad.to_dense())
     torch.testing.assert_close(found[0], found[1])
-
-
-@pytest.mark.parametrize("with_bias", [True, False])
-def test_item_scores_equal_entries_of_the_whole_table(with_bias: bool) -> None:
-    queries, weight, bias = table()
-    ids = items(N, 5, seed=3)
-    expected = (queries @ weight.T + (bias if with_bias else 0)).gather(1, ids)
-    torch.testing.assert_close(item_scores(queries, ids, weight, bias if with_bias else None), expected)
 
 
 @pytest.mark.parametrize("targets", [ONE, SEVERAL], ids=["one", "several"])

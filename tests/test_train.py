@@ -20,9 +20,10 @@ from gaterec.losses import bpr, cross_entropy
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
+from gaterec.optimizers import make_optimizers
 from gaterec.sampling import NegativeSampler
 from gaterec.settings import Settings
-from gaterec.train import Figures, Trainer, TrainingState, batch_loss, hash_seed, make_optimizers, pick_device, reproducible
+from gaterec.train import Figures, Trainer, TrainingState, batch_loss, hash_seed, pick_device, reproducible
 from tests.histories import histories, random_histories, settings, training_counts
 
 CPU = torch.device("cpu")
@@ -388,7 +389,7 @@ def test_sparse_adam_has_all_parameters_once() -> None:
     optimizers = make_optimizers(model, chosen)
     held = [id(parameter) for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
-    assert [type(optimizer).__name__ for optimizer in optimizers] == ["SparseAdam", "Adam"]
+    assert [type(optimizer).__name__ for optimizer in optimizers] == ["RowAdam", "Adam"]
 
 
 def test_sparse_adam_moves_only_the_rows_that_a_step_touches() -> None:
