@@ -38,17 +38,17 @@ def update_plan(model: SequenceEncoder, settings: Settings) -> UpdatePlan:
     Raises:
         SettingsError: row-wise updates are asked for where they can't be.
     """
-    asked = settings.learner == "sparse_adam" or settings.sparse_updates is True
-    name = "learner: sparse_adam" if settings.learner == "sparse_adam" else "sparse_updates: true"
-    obstacle = _obstacle(settings)
-    if asked and obstacle:
-        raise SettingsError(f"{name} {obstacle}")
-    if asked:
+    by_name = settings.learner == "sparse_adam"
+    name, remedy = ("learner: sparse_adam", "use adam") if by_name else ("sparse_updates: true", "leave it out")
+    obstacle, other = _obstacle(settings)
+    if by_name or settings.sparse_updates is True:
+        if obstacle:
+            raise SettingsError(f"{name} moves only the rows that a step touches, and {obstacle}; {remedy}, or {other}")
         return UpdatePlan(True, f"the rows that a step touches are updated: {name}")
     if settings.sparse_updates is False:
         return UpdatePlan(False, "whole tables are updated: sparse_updates: false")
     if obstacle:
-        return UpdatePlan(False, f"whole tables are updated: updating touched rows {obstacle.partition(';')[0]}")
+        return UpdatePlan(False, f"whole tables are updated: {obstacle}")
     size, touched = _largest_table(model, settings)
     if size <= LARGE:
         return UpdatePlan(False, f"whole tables are updated: none has more than {LARGE:,} rows")
@@ -58,19 +58,19 @@ def update_plan(model: SequenceEncoder, settings: Settings) -> UpdatePlan:
     return UpdatePlan(True, f"the rows that a step touches are updated: {share}")
 
 
-def _obstacle(settings: Settings) -> str | None:
-    """What stands against row-wise updates, and what to do."""
+def _obstacle(settings: Settings) -> tuple[str, str]:
+    """What stands against row-wise updates (nothing: empty), and what to do about it."""
     if settings.learner not in ("adam", "sparse_adam"):
-        return f"goes with learner adam, and not with {settings.learner}; leave one of them out"
+        return f"{settings.learner} moves whole tables", "use learner adam"
     if settings.learner == "sparse_adam" and settings.sparse_updates is False:
-        return "is adam with sparse_updates; leave sparse_updates out"
+        return "sparse_updates: false moves whole tables", "leave sparse_updates out"
     if settings.loss_type == "CE":
-        return "moves only the rows that a step touches, and CE touches every row; use adam, or loss_type SSM, gBCE or BPR"
+        return "CE touches every row", "loss_type SSM, gBCE or BPR"
     if settings.weight_decay:
-        return "has no weight_decay, which would move every row; use adam, or reg_weight"
+        return "weight_decay moves every row", "take reg_weight in its place"
     if settings.clip_grad_norm is not None:
-        return "can't measure the norm of all gradients; use adam, or leave clip_grad_norm out"
-    return None
+        return "clip_grad_norm needs the norm of all gradients", "leave clip_grad_norm out"
+    return "", ""
 
 
 def _largest_table(model: SequenceEncoder, settings: Settings) -> tuple[int, int]:
