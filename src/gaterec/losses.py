@@ -16,10 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gaterec.kernels.gathered import gathered_scores, table_rows
+from gaterec.kernels.shared import NOTHING, shared_log_sum, shared_softplus
 from gaterec.kernels.softmax import mean_cross_entropy
-
-NOTHING = -1e30
-"""A score that counts for nothing: its exponential is zero in any precision, and unlike -inf it gives no NaN where nothing else is there."""
 
 
 def cross_entropy(queries: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -70,12 +68,15 @@ def sampled_softmax(
 
     Range: 0 to infinity; about log(V - 1) when all scores are equal.
     """
-    right, wrong = _shared_scores(queries, targets, negatives, -log_expected, weight, bias, sparse)
+    right = gathered_scores(queries, targets, weight, bias, sparse)  # (N, K)
     ordered, order = targets.sort(1)
     again = F.pad(ordered[:, 1:] == ordered[:, :-1], (1, 0)) | (ordered == 0)  # an item that is a target twice is one item of the sum
-    log_sum = torch.logaddexp(right.gather(1, order).masked_fill(again, NOTHING).logsumexp(1), wrong.logsumexp(1))  # (N,)
-    real = targets > 0
-    return ((log_sum[:, None] - right) * real).sum() / real.sum()
+    of_targets = right.gather(1, order).masked_fill(again, NOTHING).logsumexp(1)  # (N,)
+    rows, offset = _shared_rows(negatives, weight, bias, sparse)
+    real = (targets > 0).to(right.dtype)
+    share = real / real.sum()  # (N, K) how much of the mean each target is
+    log_sum = shared_log_sum(queries, targets, negatives, rows, offset - log_expected.to(rows.dtype), of_targets, share.sum(1))
+    return log_sum - (right * share).sum()
 
 
 def gbce(
@@ -104,32 +105,14 @@ def gbce(
     count = len(negatives)
     alpha = min(1.0, count / max(len(weight) - 2, 1))  # row 0 is no item, and the target is no wrong one
     beta = 1 - calibration * (1 - alpha)
-    right, wrong = _shared_scores(queries, targets, negatives, None, weight, bias, sparse)
-    losses = -beta * F.logsigmoid(right) + F.softplus(wrong).sum(1, keepdim=True)  # (N, K)
-    real = targets > 0
-    return (losses * real).sum() / (real.sum() * (count + 1))
+    right = gathered_scores(queries, targets, weight, bias, sparse)  # (N, K)
+    real = (targets > 0).to(right.dtype)
+    share = real / real.sum()  # (N, K) how much of the mean each target is
+    of_wrong = shared_softplus(queries, targets, negatives, *_shared_rows(negatives, weight, bias, sparse), share.sum(1))
+    return (of_wrong - beta * (F.logsigmoid(right) * share).sum()) / (count + 1)
 
 
-def _shared_scores(
-    queries: Tensor, targets: Tensor, negatives: Tensor, added: Tensor | None, weight: Tensor, bias: Tensor | None, sparse: bool
-) -> tuple[Tensor, Tensor]:
-    """(N, K) the targets' scores, and (N, S) the negatives', plus `added` (S,); NOTHING where a negative is a target of the query."""
-    right = gathered_scores(queries, targets, weight, bias, sparse)
-    rows = table_rows(weight, negatives, sparse)  # (S, D)
-    offset = None if bias is None else table_rows(bias, negatives, sparse)
-    if added is not None:
-        offset = added.to(rows.dtype) if offset is None else offset + added.to(rows.dtype)
-    wrong = (queries @ rows.T if offset is None else torch.addmm(offset, queries.to(rows.dtype), rows.T)).to(rows.dtype)
-    with torch.no_grad():  # a score that counts for nothing has no gradient anyway
-        wrong.index_put_(_hits(targets, negatives), wrong.new_tensor(NOTHING))
-    return right, wrong
-
-
-def _hits(targets: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
-    """The places (n, s) where negatives[s] is one of targets[n], as two vectors; equals `(targets[:, :, None] == negatives).any(1).nonzero()`."""
-    ordered, place = negatives.sort()
-    first = torch.searchsorted(ordered, targets).flatten()
-    count = torch.searchsorted(ordered, targets, right=True).flatten() - first
-    pair = torch.arange(len(count), device=count.device).repeat_interleave(count)  # (H,) which target is hit
-    within = torch.arange(len(pair), device=count.device) - (count.cumsum(0) - count)[pair]
-    return pair // targets.shape[1], place[first[pair] + within]
+def _shared_rows(negatives: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool) -> tuple[Tensor, Tensor]:
+    """(S, D) and (S,): the negatives' vectors and biases."""
+    rows = table_rows(weight, negatives, sparse)
+    return rows, rows.new_zeros(len(rows)) if bias is None else table_rows(bias, negatives, sparse)
