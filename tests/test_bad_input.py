@@ -187,7 +187,7 @@ def test_an_unknown_model(saved: str) -> None:
 def test_an_optimizer_that_does_not_fit_the_loss(tmp_path: Path, good: bytes, saved: str) -> None:
     line = refusal("run", "-d", tmp_path / "good.csv", saved, "--learner=sparse_adam")
     assert line.startswith("learner: sparse_adam moves only the rows that a step touches")
-    assert line.endswith("use adam, or loss_type BPR")
+    assert line.endswith("use adam, or loss_type SSM, gBCE or BPR")
 
 
 def test_an_unknown_dataset(saved: str) -> None:

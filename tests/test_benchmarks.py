@@ -1,14 +1,17 @@
 """The benchmarks' own arithmetic and bookkeeping; the figures themselves are for `make bench`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from benchmarks import __main__ as command
+from benchmarks import catalogue
 from benchmarks.harness import (
     PAGE,
     RESULTS,
@@ -112,9 +115,10 @@ def test_the_page_is_made_from_the_results() -> None:
 
 
 def test_without_data_every_benchmark_says_so_and_leaves_its_results_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--data_path", str(tmp_path / "nowhere"), "--results", str(tmp_path / "results")]) == 0
+    need_data = [name for name in command.NAMES if name != "catalogue"]
+    assert command.main([*need_data, "--data_path", str(tmp_path / "nowhere"), "--results", str(tmp_path / "results")]) == 0
     said = capsys.readouterr().out
-    for name in command.NAMES:
+    for name in need_data:
         assert f"{name}: skipped " in said
     assert "there is no" in said
     assert not (tmp_path / "results").exists()
@@ -139,6 +143,33 @@ def test_a_peer_that_is_not_there_is_skipped_by_name(monkeypatch: pytest.MonkeyP
     found = peer_python.__wrapped__()
     assert isinstance(found, Skipped)
     assert "GATEREC_PEER_PYTHON" in found.why
+
+
+def test_the_cases_of_the_catalogue_step_and_know_their_memory() -> None:
+    for name in catalogue.CASES:
+        found = catalogue.alone(name, items=3000, negatives=2, steps=1)
+        assert found["seconds"] > 0
+        assert found["needed"] == {"whole": 4, "sampled": 3}.get(name, 2) * 3000 * 64 * 4
+
+
+def test_the_floor_of_the_catalogue_is_all_three_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[torch.Tensor] = []
+
+    def kept(draw: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def draw_and_keep(*shape: Any) -> torch.Tensor:
+            made.append(draw(*shape))
+            return made[-1]
+
+        return draw_and_keep
+
+    monkeypatch.setattr(catalogue, "TARGETS", 700)
+    monkeypatch.setattr(torch, "randn", kept(torch.randn))
+    monkeypatch.setattr(torch, "zeros_like", kept(torch.zeros_like))
+    catalogue.products(3000, 0)[0]()
+    queries, table, of_queries, of_table = made
+    scores = queries @ table.T
+    torch.testing.assert_close(of_queries, scores @ table, rtol=1e-3, atol=0.1)
+    torch.testing.assert_close(of_table, scores.T @ queries, rtol=1e-3, atol=0.1)
 
 
 def test_windows_cut_out_are_counted_as_they_would_be_copied() -> None:

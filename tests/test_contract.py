@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gaterec.errors import SettingsError
 from gaterec.files import read_tensors, write_tensors
-from gaterec.losses import bpr, cross_entropy
+from gaterec.losses import bpr, cross_entropy, gbce, sampled_softmax
 from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder, masked_bias
 
@@ -130,7 +130,7 @@ def test_the_item_table_is_finite_and_its_padding_bias_is_hidden(name: str) -> N
 
 
 @each_model
-@pytest.mark.parametrize("loss", ["CE", "BPR"])
+@pytest.mark.parametrize("loss", ["CE", "BPR", "SSM", "gBCE"])
 def test_gradients_are_finite_also_with_rows_of_padding(name: str, loss: str) -> None:
     model, (users, items) = make(name).train(), histories()
     if not list(model.parameters()):
@@ -141,10 +141,13 @@ def test_gradients_are_finite_also_with_rows_of_padding(name: str, loss: str) ->
     queries = model.encode(users, items).flatten(0, 1)
     targets = torch.arange(200)[:, None] % (ITEMS - 1) + 1
     weight, bias = model.item_table()
-    if loss == "CE":
-        value = cross_entropy(queries, targets, weight, bias)
-    else:
-        value = bpr(queries, targets, targets[:, :, None] % (ITEMS - 1) + 1, weight, bias)
+    shared = torch.arange(1, 6)
+    value = {
+        "CE": lambda: cross_entropy(queries, targets, weight, bias),
+        "BPR": lambda: bpr(queries, targets, targets[:, :, None] % (ITEMS - 1) + 1, weight, bias),
+        "SSM": lambda: sampled_softmax(queries, targets, shared, torch.zeros(5), weight, bias),
+        "gBCE": lambda: gbce(queries, targets, shared, weight, bias),
+    }[loss]()
     value.backward()  # type: ignore[no-untyped-call]
     moved = [parameter for parameter in model.parameters() if parameter.grad is not None and parameter.grad.any()]
     assert moved

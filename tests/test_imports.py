@@ -91,7 +91,7 @@ def test_the_ground_imports_nothing_above_it(name: str) -> None:
     assert_imports_none_of(name, above)
 
 
-@pytest.mark.parametrize("name", ["sampling", "losses", "metrics", "kernels"])
+@pytest.mark.parametrize("name", ["sampling", "losses", "metrics", "kernels", "optimizers", "row_adam"])
 def test_the_means_of_training_know_no_training(name: str) -> None:
     assert_imports_none_of(name, MIDDLE | UPPER)
 

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gaterec.losses import bpr, cross_entropy, item_scores
+from gaterec.losses import bpr, cross_entropy, gbce, sampled_softmax
+from gaterec.sampling import NegativeSampler
 
 N, V, D = 6, 9, 4
 
@@ -98,6 +99,125 @@ def test_bpr_equals_its_plain_line(targets: Tensor, with_bias: bool, sample_num:
     assert float(found) == pytest.approx(sum(losses) / len(losses), rel=1e-12)
 
 
+# Negatives that a step shares
+
+SHARED = torch.tensor([3, 5, 5, 8, 1])
+"""Some are targets, one comes twice."""
+EACH_ONCE = torch.tensor([4, 2, 8, 1, 7, 3, 6, 5])
+
+
+def plain_scores(queries: Tensor, weight: Tensor, bias: Tensor | None) -> list[list[float]]:
+    return [[float(query @ weight[j]) + (0.0 if bias is None else float(bias[j])) for j in range(V)] for query in queries]
+
+
+@pytest.mark.parametrize("targets", [ONE, SEVERAL], ids=["one", "several"])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_sampled_softmax_equals_its_plain_line(targets: Tensor, with_bias: bool) -> None:
+    queries, weight, bias = table()
+    log_expected = torch.tensor([0.3, -1.0, -1.0, 0.0, -2.0], dtype=torch.float64)
+    losses: list[float] = []
+    for scores, row in zip(plain_scores(queries, weight, bias if with_bias else None), targets.tolist(), strict=True):
+        right = {item for item in row if item}
+        total = sum(math.exp(scores[item]) for item in right)
+        drawn = zip(SHARED.tolist(), log_expected.tolist(), strict=True)
+        total += sum(math.exp(scores[item] - expected) for item, expected in drawn if item not in right)
+        losses += [math.log(total) - scores[item] for item in row if item]
+    found = sampled_softmax(queries, targets, SHARED, log_expected, weight, bias if with_bias else None)
+    assert float(found) == pytest.approx(sum(losses) / len(losses), rel=1e-12)
+
+
+@pytest.mark.parametrize("targets", [ONE, SEVERAL], ids=["one", "several"])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_sampled_softmax_of_every_item_once_is_cross_entropy(targets: Tensor, with_bias: bool) -> None:
+    queries, weight, bias = (part.requires_grad_() for part in table())
+    inputs = (queries, weight, bias) if with_bias else (queries, weight)
+    ours = sampled_softmax(queries, targets, EACH_ONCE, torch.zeros(V - 1, dtype=torch.float64), weight, bias if with_bias else None)
+    whole = cross_entropy(queries, targets, weight, bias if with_bias else None)
+    torch.testing.assert_close(ours, whole, rtol=1e-12, atol=1e-12)
+    for mine, other in zip(torch.autograd.grad(ours, inputs), torch.autograd.grad(whole, inputs), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [None, 1.0, 0.5])
+def test_many_draws_of_any_distribution_come_to_cross_entropy(alpha: float | None) -> None:
+    queries, weight, bias = table()
+    torch.manual_seed(0)
+    sampler = NegativeSampler(torch.tensor([0, 1, 9, 2, 5, 3, 1, 4, 2]), alpha)
+    found = sampled_softmax(queries, SEVERAL, *sampler.draw_shared(200_000), weight, bias)
+    assert float(found) == pytest.approx(float(cross_entropy(queries, SEVERAL, weight, bias)), rel=0.01)
+
+
+@pytest.mark.parametrize("targets", [ONE, SEVERAL], ids=["one", "several"])
+@pytest.mark.parametrize("calibration", [0.0, 0.75, 1.0])
+def test_gbce_equals_its_plain_line(targets: Tensor, calibration: float) -> None:
+    queries, weight, bias = table()
+    alpha = len(SHARED) / (V - 2)
+    beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
+    losses: list[float] = []
+    for scores, row in zip(plain_scores(queries, weight, bias), targets.tolist(), strict=True):
+        of_wrong = sum(math.log(1 + math.exp(scores[item])) for item in SHARED.tolist() if item not in row)
+        losses += [(beta * math.log(1 + math.exp(-scores[item])) + of_wrong) / (len(SHARED) + 1) for item in row if item]
+    found = gbce(queries, targets, SHARED, weight, bias, calibration)
+    assert float(found) == pytest.approx(sum(losses) / len(losses), rel=1e-12)
+
+
+def test_more_negatives_than_wrong_items_calibrate_nothing() -> None:
+    queries, weight, bias = table()
+    many = SHARED.repeat(4)
+    torch.testing.assert_close(gbce(queries, ONE, many, weight, bias, 1.0), gbce(queries, ONE, many, weight, bias, 0.0))
+
+
+def test_shared_losses_at_equal_scores() -> None:
+    queries, weight, bias = torch.zeros(N, D), torch.ones(V, D), torch.zeros(V)
+    right, wrong = torch.full((N, 1), 4), torch.tensor([1, 2, 3])
+    softmax = sampled_softmax(queries, right, wrong, torch.full((3,), math.log(3 / (V - 2))), weight, bias)
+    assert float(softmax) == pytest.approx(math.log(V - 1), rel=1e-6)
+    beta = 1 - 0.75 * (1 - 3 / (V - 2))
+    assert float(gbce(queries, right, wrong, weight, bias)) == pytest.approx((beta + 3) / 4 * math.log(2), rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["SSM", "gBCE"])
+def test_a_query_whose_negatives_are_all_its_own_targets_gives_numbers(loss: str) -> None:
+    queries, weight, bias = (part.float().requires_grad_() for part in (part.detach() for part in table()))
+    right, wrong = torch.full((N, 1), 4), torch.tensor([4, 4])
+    found = (
+        sampled_softmax(queries, right, wrong, torch.zeros(2), weight, bias) if loss == "SSM" else gbce(queries, right, wrong, weight, bias)
+    )
+    found.backward()  # type: ignore[no-untyped-call]
+    if loss == "SSM":
+        assert float(found.detach()) == 0
+    for part in (queries, weight, bias):
+        assert part.grad is not None
+        assert part.grad.isfinite().all()
+
+
+def shared_loss(loss: str, queries: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool = False) -> Tensor:
+    if loss == "SSM":
+        return sampled_softmax(queries, SEVERAL, SHARED, torch.linspace(-1, 1, 5, dtype=weight.dtype), weight, bias, sparse)
+    return gbce(queries, SEVERAL, SHARED, weight, bias, 0.5, sparse)
+
+
+@pytest.mark.parametrize("loss", ["SSM", "gBCE"])
+def test_shared_losses_give_padding_no_gradient_and_sparse_gradients_are_the_dense_ones(loss: str) -> None:
+    found = []
+    for sparse in (False, True):
+        queries, weight, bias = (part.requires_grad_() for part in table())
+        shared_loss(loss, queries, weight, bias, sparse).backward()  # type: ignore[no-untyped-call]
+        assert weight.grad is not None
+        assert bias.grad is not None
+        assert (weight.grad.is_sparse, bias.grad.is_sparse) == (sparse, sparse)
+        found.append((weight.grad.to_dense(), bias.grad.to_dense()))
+        assert not found[-1][0][0].any()
+        assert not found[-1][1][0].any()
+    torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("loss", ["SSM", "gBCE"])
+def test_gradients_of_shared_losses_are_those_of_finite_differences(loss: str) -> None:
+    inputs = tuple(part.requires_grad_() for part in table())
+    assert torch.autograd.gradcheck(lambda q, w, b: shared_loss(loss, q, w, b), inputs)
+
+
 def test_bpr_gives_padding_no_gradient() -> None:
     queries, weight, bias = (part.requires_grad_() for part in table())
     bpr(queries, SEVERAL, items(N, 3, 2), weight, bias).backward()  # type: ignore[no-untyped-call]
@@ -124,14 +244,6 @@ def test_the_sparse_gradient_of_bpr_is_the_dense_one() -> None:
         assert rows.grad.is_sparse == sparse
         found.append(rows.grad.to_dense())
     torch.testing.assert_close(found[0], found[1])
-
-
-@pytest.mark.parametrize("with_bias", [True, False])
-def test_item_scores_equal_entries_of_the_whole_table(with_bias: bool) -> None:
-    queries, weight, bias = table()
-    ids = items(N, 5, seed=3)
-    expected = (queries @ weight.T + (bias if with_bias else 0)).gather(1, ids)
-    torch.testing.assert_close(item_scores(queries, ids, weight, bias if with_bias else None), expected)
 
 
 @pytest.mark.parametrize("targets", [ONE, SEVERAL], ids=["one", "several"])

@@ -42,6 +42,17 @@ def test_popularity_draws_by_the_counts_to_a_power(alpha: float) -> None:
     assert_drawn_as(drawn, [weight / sum(weights) for weight in weights])
 
 
+@pytest.mark.parametrize(
+    ("alpha", "weights"), [(None, [0, 1, 1, 1, 1, 1]), (1.0, [0, 5, 0, 20, 1, 74]), (0.5, [0, 5**0.5, 0, 20**0.5, 1, 74**0.5])]
+)
+def test_shared_draws_know_how_often_they_were_to_be_expected(alpha: float | None, weights: list[float]) -> None:
+    torch.manual_seed(0)
+    drawn, log_expected = NegativeSampler(COUNTS, alpha).draw_shared(20_000)
+    share = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+    assert_drawn_as(drawn, share.tolist())
+    torch.testing.assert_close(log_expected.double(), (20_000 * share[drawn]).log(), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(("alpha", "weights"), [(None, [0, 1, 1, 0, 1, 1]), (1.0, [0, 5, 0, 0, 1, 74])])
 def test_own_items_are_left_out_and_the_others_keep_their_proportions(alpha: float | None, weights: list[float]) -> None:
     own = torch.tensor([1 * 6 + 3, 2 * 6 + 5])  # user 1 owns item 3, user 2 item 5

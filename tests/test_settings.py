@@ -227,7 +227,9 @@ def test_misspelt_models_name_their_neighbour() -> None:
         ({"seed": 2**63}, "seed: expected a number less than 9223372036854775808, found 9223372036854775808"),
         ({"gpu_id": "0,1"}, "gpu_id: expected the number of one GPU, such as 0, found '0,1'"),
         ({"learner": "adamax"}, "learner: expected 'adam', 'adamw', 'sgd', 'adagrad', 'rmsprop' or 'sparse_adam', found 'adamax'"),
-        ({"loss_type": "BCE"}, "loss_type: expected 'CE' or 'BPR', found 'BCE'"),
+        ({"loss_type": "BCE"}, "loss_type: expected 'CE', 'BPR', 'SSM' or 'gBCE', found 'BCE'"),
+        ({"sparse_updates": "yes"}, "sparse_updates: expected 'auto', True or False, found 'yes'"),
+        ({"gbce_t": 1.5}, "gbce_t: expected a number less than or equal to 1, found 1.5"),
         ({"pooling_type": "min"}, "pooling_type: expected 'average' or 'max', found 'min'"),
         ({"reg_weight": 0.1}, "reg_weight: expected a list, found 0.1"),
         ({"reg_weight": [0.1]}, "reg_weight.1: expected a value, found none"),
@@ -253,6 +255,35 @@ def test_misspelt_models_name_their_neighbour() -> None:
 )
 def test_values_out_of_range(chosen: dict[str, Any], message: str) -> None:
     assert refusal(config_dict=chosen) == f"config_dict: {message}"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "line"),
+    [
+        ({"negatives_may_be_own": False}, "negatives_may_be_own: {} draws its negatives once for all targets of a step"),
+        (
+            {"train_neg_sample_args": {"dynamic": True, "candidate_num": 2}},
+            "train_neg_sample_args.dynamic: {} draws its negatives once for all targets of a step",
+        ),
+    ],
+)
+@pytest.mark.parametrize("loss", ["SSM", "gBCE"])
+def test_what_shared_negatives_can_not_do(loss: str, chosen: dict[str, Any], line: str) -> None:
+    assert refusal(config_dict={"loss_type": loss, **chosen}).startswith(line.format(loss))
+    resolved(config_dict={"loss_type": "BPR", **chosen})
+
+
+@pytest.mark.parametrize(("loss", "usual"), [("BPR", 1), ("SSM", 1024), ("gBCE", 256)])
+@pytest.mark.parametrize("given", [None, {"distribution": "popularity"}, {"sample_num": 7}])
+def test_sample_num_is_the_losses_own_unless_it_is_given(loss: str, usual: int, given: dict[str, Any] | None) -> None:
+    found = resolved(config_dict={"loss_type": loss, "train_neg_sample_args": given})
+    assert found.negatives.sample_num == (7 if given and "sample_num" in given else usual)
+    assert resolved(config_dict=found.as_dict()).negatives == found.negatives
+
+
+@pytest.mark.parametrize(("text", "value"), [("auto", "auto"), ("true", True), ("False", False)])
+def test_sparse_updates_from_the_command_line(text: str, value: object) -> None:
+    assert resolved(flags=parse_flags([f"--sparse_updates={text}"])).sparse_updates is value
 
 
 def test_the_source_is_named(tmp_path: Path) -> None:

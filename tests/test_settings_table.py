@@ -34,7 +34,12 @@ def test_a_models_own_settings(model: str) -> None:
         ("epochs", "whole number", "300", "passes over the training events, at most"),
         ("learning_rate", "number", "0.001", "its step size"),
         ("use_gpu", "true | false", "True", "use CUDA when it is there"),
-        ("loss_type", "CE | BPR", "'CE'", "CE: cross-entropy over the whole catalogue; BPR: each target against drawn negatives"),
+        (
+            "sparse_updates",
+            "auto | true | false",
+            "'auto'",
+            "adam moves only the rows of the tables that a step touches, as sparse_adam does; auto: where a step touches less than a tenth of a table of more than 200,000 rows",
+        ),
         ("topk", "list of whole number", "[10]", "at which cutoffs"),
         ("reg_weight", "list of number", "[0.0, 0.0]", "weight of the L2 norms of the gates' weights, and of the embeddings in the batch"),
     ],

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,13 +16,13 @@ from gaterec.data.interactions import Interactions
 from gaterec.data.split import make_cases, split_interactions
 from gaterec.errors import RunError, SettingsError
 from gaterec.evaluate import encoder_scorer, evaluate
-from gaterec.losses import bpr, cross_entropy
+from gaterec.losses import bpr, cross_entropy, gbce, sampled_softmax
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
 from gaterec.sampling import NegativeSampler
-from gaterec.settings import Settings
-from gaterec.train import Figures, Trainer, TrainingState, batch_loss, hash_seed, make_optimizers, pick_device, reproducible
+from gaterec.settings import LOSSES, Settings
+from gaterec.train import Figures, Trainer, TrainingState, batch_loss, hash_seed, pick_device, reproducible
 from tests.histories import histories, random_histories, settings, training_counts
 
 CPU = torch.device("cpu")
@@ -92,12 +92,26 @@ def right_at_first(model: SequenceEncoder, interactions: Interactions, chosen: S
     return figures["recall@1"]
 
 
-@pytest.mark.parametrize("pooling", ["average", "max"])
-@pytest.mark.parametrize("loss", ["CE", "BPR"])
-def test_training_learns_what_popularity_can_not(loss: str, pooling: str) -> None:
+LEARNED: list[dict[str, Any]] = [
+    {"loss_type": "CE", "epochs": 30},
+    {"loss_type": "CE", "epochs": 30, "pooling_type": "max"},
+    {"loss_type": "BPR", "epochs": 60},
+    {"loss_type": "BPR", "epochs": 60, "pooling_type": "max"},
+    {"loss_type": "BPR", "epochs": 60, "sparse_updates": True},
+    {"loss_type": "SSM", "epochs": 30},
+    {"loss_type": "SSM", "epochs": 40, "train_neg_sample_args": {"sample_num": 8, "distribution": "popularity"}},
+    {"loss_type": "SSM", "epochs": 30, "sparse_updates": True},
+    {"loss_type": "gBCE", "epochs": 60},
+    {"loss_type": "gBCE", "epochs": 60, "train_neg_sample_args": {"sample_num": 8}},
+    {"loss_type": "gBCE", "epochs": 60, "train_neg_sample_args": {"sample_num": 8}, "sparse_updates": True},
+]
+
+
+@pytest.mark.parametrize("values", LEARNED, ids=lambda values: "-".join(str(value) for value in values.values()))
+def test_training_learns_what_popularity_can_not(values: dict[str, Any]) -> None:
     interactions = planted()
-    values = {"loss_type": loss, "pooling_type": pooling, "embedding_size": 16, "MAX_ITEM_LIST_LENGTH": 2, "train_batch_size": 128}
-    chosen = settings(**values, epochs=60 if loss == "BPR" else 30, learning_rate=0.02, topk=[1], valid_metric="MRR@5")
+    common = {"embedding_size": 16, "MAX_ITEM_LIST_LENGTH": 2, "train_batch_size": 128, "learning_rate": 0.02}
+    chosen = settings(**common | values, topk=[1], valid_metric="MRR@5")
     found = trainer(interactions, chosen)
     losses = [entry["loss"] for entry in found.epochs()]
     assert losses[-1] < losses[0] / 4
@@ -137,23 +151,31 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_targets() -> None:
     assert entry["valid"] is None
 
 
+def plain_loss(loss: str, queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    match loss:
+        case "CE":
+            return cross_entropy(queries, targets, weight, bias)
+        case "BPR":
+            return bpr(queries, targets, negatives, weight, bias)
+        case "SSM":
+            return sampled_softmax(queries, targets, negatives, torch.full((4,), np.log(4 / 20)), weight, bias)
+        case _:
+            return gbce(queries, targets, negatives, weight, bias, 0.4)
+
+
 def test_the_loss_of_a_batch_is_what_the_settings_ask_for_and_the_penalty() -> None:
     interactions = noise()
     split = split_interactions(interactions, settings().eval_args)
     (batch,) = TrainingBatches(interactions, split, window=3, batch_size=10**6).epoch(1)
     sampler = NegativeSampler(training_counts(interactions, split))
-    for loss in ("CE", "BPR"):
-        chosen = settings(**SMALL, loss_type=loss, reg_weight=[0.1, 0.2], train_neg_sample_args={"sample_num": 4})
-        if loss == "CE":
-            chosen = settings(**SMALL, loss_type=loss, reg_weight=[0.1, 0.2])
+    for loss in get_args(LOSSES):
+        negatives_of = {} if loss == "CE" else {"train_neg_sample_args": {"sample_num": 4}}
+        chosen = settings(**SMALL, loss_type=loss, reg_weight=[0.1, 0.2], gbce_t=0.4, **negatives_of)
         model = make_model(interactions, chosen)
         queries = model.encode(batch.users, batch.items).flatten(0, 1)[batch.positions]
         torch.manual_seed(5)
-        negatives = sampler.draw(batch.target_users, (1, 4))
-        weight, bias = model.item_table()
-        plain = (
-            cross_entropy(queries, batch.targets, weight, bias) if loss == "CE" else bpr(queries, batch.targets, negatives, weight, bias)
-        )
+        negatives = sampler.draw(batch.target_users, (1, 4)) if loss == "BPR" else torch.randint(1, 21, (4,))
+        plain = plain_loss(loss, queries, batch.targets, negatives, *model.item_table())
         penalty = model.penalty(batch.users, batch.items, batch.targets)
         assert penalty is not None
         torch.manual_seed(5)
@@ -202,6 +224,11 @@ LEARNERS = [
     {"learner": "adam", "loss_type": "BPR", "dropout": 0.3},
     {"learner": "sparse_adam", "loss_type": "BPR"},
     {"learner": "sparse_adam", "loss_type": "BPR", "item_bias": False, "reg_weight": [0.01, 0.01]},
+    {"sparse_updates": True, "loss_type": "BPR", "next_items": 3, "train_neg_sample_args": {"sample_num": 3}},
+    {"loss_type": "SSM", "train_neg_sample_args": {"sample_num": 5, "distribution": "popularity"}},
+    {"loss_type": "SSM", "sparse_updates": True, "next_items": 3},
+    {"loss_type": "gBCE"},
+    {"loss_type": "gBCE", "sparse_updates": True, "reg_weight": [0.01, 0.01]},
 ]
 
 
@@ -352,43 +379,7 @@ def test_a_loss_that_is_no_number_is_an_error_in_one_line(how: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("values", "line"),
-    [
-        ({"loss_type": "CE"}, "CE touches every row"),
-        ({"loss_type": "BPR", "weight_decay": 0.1}, "no weight_decay"),
-        ({"loss_type": "BPR", "clip_grad_norm": {"max_norm": 1}}, "leave clip_grad_norm out"),
-    ],
-)
-def test_sparse_adam_refuses_what_would_move_every_row(values: dict[str, Any], line: str) -> None:
-    with pytest.raises(SettingsError, match=line):
-        trainer(noise(), settings(**SMALL, learner="sparse_adam", **values))
-
-
 # The optimizer
-
-
-@pytest.mark.parametrize(
-    ("learner", "kind"),
-    [("adam", "Adam"), ("adamw", "AdamW"), ("sgd", "SGD"), ("adagrad", "Adagrad"), ("rmsprop", "RMSprop")],
-)
-def test_the_learner_is_the_one_named_with_its_rate_and_decay(learner: str, kind: str) -> None:
-    chosen = settings(**SMALL | {"learner": learner, "learning_rate": 0.03, "weight_decay": 0.2})
-    model = make_model(noise(), chosen)
-    (optimizer,) = make_optimizers(model, chosen)
-    assert type(optimizer).__name__ == kind
-    assert optimizer.param_groups[0]["lr"] == 0.03
-    assert optimizer.param_groups[0]["weight_decay"] == 0.2
-    assert {id(parameter) for parameter in optimizer.param_groups[0]["params"]} == {id(parameter) for parameter in model.parameters()}
-
-
-def test_sparse_adam_has_all_parameters_once() -> None:
-    chosen = settings(**SMALL, learner="sparse_adam", loss_type="BPR")
-    model = make_model(noise(), chosen)
-    optimizers = make_optimizers(model, chosen)
-    held = [id(parameter) for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]]
-    assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
-    assert [type(optimizer).__name__ for optimizer in optimizers] == ["SparseAdam", "Adam"]
 
 
 def test_sparse_adam_moves_only_the_rows_that_a_step_touches() -> None:
@@ -407,6 +398,30 @@ def test_sparse_adam_moves_only_the_rows_that_a_step_touches() -> None:
 
     assert (movement("sparse_adam").sum(1) == 1).all()  # each step holds one person's targets
     assert (movement("adam")[1:].sum(1) == 2).any()
+
+
+@pytest.mark.parametrize("loss", ["BPR", "SSM", "gBCE"])
+def test_by_row_a_step_forms_no_gradient_of_a_whole_table(loss: str) -> None:
+    chosen = settings(**SMALL, loss_type=loss, sparse_updates=True, next_items=2, reg_weight=[0.1, 0.1])
+    found = trainer(noise(), chosen)
+    assert found.plan.by_row
+    list(found.epochs())
+    for name, parameter in found.model.named_parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.is_sparse == (name in {"user.weight", "item.weight", "output.weight", "bias"}), name
+
+
+@pytest.mark.parametrize("loss", ["BPR", "SSM", "gBCE"])
+def test_gradients_by_row_are_those_of_the_whole_table(loss: str) -> None:
+    found = []
+    for by_row in (True, False):
+        chosen = settings(**SMALL | {"epochs": 1, "train_batch_size": 10**6}, loss_type=loss, sparse_updates=by_row, next_items=2)
+        one = trainer(noise(), chosen)
+        list(one.epochs())
+        found.append({name: parameter.grad for name, parameter in one.model.named_parameters()})
+    for name, gradient in found[0].items():
+        assert gradient is not None
+        torch.testing.assert_close(gradient.to_dense(), found[1][name], rtol=1e-4, atol=1e-8)
 
 
 def test_weight_decay_makes_weights_smaller() -> None:
@@ -429,7 +444,7 @@ def test_long_gradients_are_cut_to_max_norm() -> None:
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
-@pytest.mark.parametrize("loss", ["CE", "BPR"])
+@pytest.mark.parametrize("loss", get_args(LOSSES))
 def test_mixed_precision_trains_and_stays_finite(loss: str, pooling: str) -> None:
     exact = trained(noise(), loss_type=loss, pooling_type=pooling)
     mixed = trained(noise(), loss_type=loss, pooling_type=pooling, enable_amp=True)
@@ -440,8 +455,9 @@ def test_mixed_precision_trains_and_stays_finite(loss: str, pooling: str) -> Non
     assert mixed.course.epochs[-1]["loss"] == pytest.approx(exact.course.epochs[-1]["loss"], rel=0.02)
 
 
-def test_mixed_precision_with_several_next_items() -> None:
-    assert trained(noise(), enable_amp=True, next_items=3).course.epochs[-1]["loss"] < np.log(20) + 0.1
+@pytest.mark.parametrize("loss", ["CE", "SSM"])
+def test_mixed_precision_with_several_next_items(loss: str) -> None:
+    assert trained(noise(), loss_type=loss, enable_amp=True, next_items=3).course.epochs[-1]["loss"] < np.log(20) + 0.1
 
 
 # Around it

@@ -4,13 +4,19 @@ All take
     queries: (N, D)
     targets: (N, K) int64, the items that should score high for each query; 0 is none (at least one per query)
     weight: (V, D) and bias: (V,) or None, the item table; row 0 is padding
-and return the mean over all targets, a scalar.
+and return the mean over all targets, a scalar. Those that look at a few items alone take
+    negatives: items that should score lower, (N, K, S) for each target its own, or (S,) shared by all
+    sparse: whether the gradients of weight and bias hold the rows of these items alone
+
+docs/losses.md tells which to take when, and what each costs.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gaterec.kernels.gathered import gathered_scores, table_rows
+from gaterec.kernels.shared import NOTHING, shared_log_sum, shared_softplus
 from gaterec.kernels.softmax import mean_cross_entropy
 
 
@@ -27,20 +33,86 @@ def bpr(queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor, bia
 
     Args:
         negatives: (N, K, S) int64, S items for each target that should score lower.
-        sparse: whether the gradient of weight holds the rows of these items alone.
 
     Range: 0 to infinity; log 2 when all scores are equal.
     """
     ids = torch.cat([targets[:, :, None], negatives], dim=2)  # (N, K, 1 + S)
-    scores = item_scores(queries, ids.flatten(1), weight, bias, sparse).view_as(ids)
-    losses = -F.logsigmoid(scores[:, :, :1] - scores[:, :, 1:]).mean(2)  # (N, K)
+    scores = gathered_scores(queries, ids.flatten(1), weight, bias, sparse).view_as(ids)
+    losses = -F.logsigmoid(scores[:, :, :1] - scores[:, :, 1:])  # (N, K, S)
     if targets.shape[1] == 1:
         return losses.mean()
     real = targets > 0
-    return (losses * real).sum() / real.sum()
+    return (losses.mean(2) * real).sum() / real.sum()
 
 
-def item_scores(queries: Tensor, ids: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool = False) -> Tensor:
-    """(N, D), (N, M) -> (N, M): the score of M items for each query."""
-    scores = (F.embedding(ids, weight, sparse=sparse) @ queries[:, :, None]).squeeze(2)
-    return scores if bias is None else scores + F.embedding(ids, bias[:, None]).squeeze(2)
+def sampled_softmax(
+    queries: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    log_expected: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    sparse: bool = False,
+) -> Tensor:
+    """Cross-entropy whose sum over the catalogue is estimated from drawn items (Bengio and Senecal, IEEE TNN 2008; Yi et al., RecSys 2019).
+
+        -log e^s(target) / (sum of e^s over the query's targets + sum of e^(s - log expected) over the negatives that are none of them)
+
+    A negative stands for all the items that were not drawn, so each is divided by how often it was to be expected among the draws (the log-Q
+    correction). The query's own targets are summed as they are, each once, and left out of the draws: they are always there, so nothing is
+    to be corrected. What is inside the logarithm is then an unbiased estimate of the whole sum, and with every item drawn just once it is that sum.
+
+    Args:
+        negatives: (S,) int64, drawn once for all targets, with replacement.
+        log_expected: (S,) log of how often each was to be expected among the S draws: log(S q).
+
+    Range: 0 to infinity; about log(V - 1) when all scores are equal.
+    """
+    right = gathered_scores(queries, targets, weight, bias, sparse)  # (N, K)
+    ordered, order = targets.sort(1)
+    again = F.pad(ordered[:, 1:] == ordered[:, :-1], (1, 0)) | (ordered == 0)  # an item that is a target twice is one item of the sum
+    of_targets = right.gather(1, order).masked_fill(again, NOTHING).logsumexp(1)  # (N,)
+    rows, offset = _shared_rows(negatives, weight, bias, sparse)
+    real = (targets > 0).to(right.dtype)
+    share = real / real.sum()  # (N, K) how much of the mean each target is
+    log_sum = shared_log_sum(queries, targets, negatives, rows, offset - log_expected.to(rows.dtype), of_targets, share.sum(1))
+    return log_sum - (right * share).sum()
+
+
+def gbce(
+    queries: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    calibration: float = 0.75,
+    sparse: bool = False,
+) -> Tensor:
+    """Binary cross-entropy that does not overrate what it knows (gSASRec; Petrov and Macdonald, RecSys 2023).
+
+        (-beta log sigmoid(s(target)) - sum of log(1 - sigmoid(s)) over the negatives that are no targets of the query) / (S + 1)
+
+    Few negatives make plain binary cross-entropy overconfident: it sees a share alpha = S / (items - 1) of all that are wrong. With
+    beta = alpha (t (1 - 1/alpha) + 1/alpha) = 1 - t (1 - alpha) the target weighs less: t = 0 is plain binary cross-entropy, and t = 1 gives
+    scores whose sigmoids are probabilities.
+
+    Args:
+        negatives: (S,) int64, drawn once for all targets, uniformly.
+        calibration: t, 0 to 1.
+
+    Range: 0 to infinity; (beta + S) / (S + 1) log 2 when all scores are zero and no target is among the negatives.
+    """
+    count = len(negatives)
+    alpha = min(1.0, count / max(len(weight) - 2, 1))  # row 0 is no item, and the target is no wrong one
+    beta = 1 - calibration * (1 - alpha)
+    right = gathered_scores(queries, targets, weight, bias, sparse)  # (N, K)
+    real = (targets > 0).to(right.dtype)
+    share = real / real.sum()  # (N, K) how much of the mean each target is
+    of_wrong = shared_softplus(queries, targets, negatives, *_shared_rows(negatives, weight, bias, sparse), share.sum(1))
+    return (of_wrong - beta * (F.logsigmoid(right) * share).sum()) / (count + 1)
+
+
+def _shared_rows(negatives: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool) -> tuple[Tensor, Tensor]:
+    """(S, D) and (S,): the negatives' vectors and biases."""
+    rows = table_rows(weight, negatives, sparse)
+    return rows, rows.new_zeros(len(rows)) if bias is None else table_rows(bias, negatives, sparse)

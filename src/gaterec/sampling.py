@@ -1,5 +1,7 @@
 """Negatives: items drawn as wrong answers for the losses that need some."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -50,6 +52,16 @@ class NegativeSampler:
             theirs = clash & (owners == owner)
             drawn[theirs] = self._draw_for(owner, int(theirs.sum()), generator)
         return drawn
+
+    def draw_shared(self, count: int) -> tuple[Tensor, Tensor]:
+        """(count,) int64 negatives for everybody, drawn with replacement, and (count,) log of how often each was to be expected among them.
+
+        Nobody's own items are left out.
+        """
+        drawn = self._draw((count,), self.likelihood.device, None)
+        if self.uniform:
+            return drawn, torch.full((count,), math.log(count / (self.items - 1)), device=drawn.device)
+        return drawn, (self.likelihood[drawn] * (count / self.cumulative[-1])).log()
 
     def _draw(self, shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
         if self.uniform:

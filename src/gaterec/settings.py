@@ -188,7 +188,9 @@ class NegativeSampling(Section):
     """How wrong answers are drawn for the losses that need some."""
 
     distribution: Literal["uniform", "popularity"] = Field("uniform", description="every item alike, or by its count in training")
-    sample_num: int = Field(1, ge=1, le=100_000, description="negatives per target")
+    sample_num: int = Field(
+        1, ge=1, le=100_000, description="negatives per target; of SSM and gBCE per step, 1024 and 256 unless it is given"
+    )
     alpha: float = Field(1.0, ge=0.0, le=10.0, description="popularity: the count to this power")
     dynamic: bool = Field(False, description="of candidate_num draws take the one that the model scores highest")
     candidate_num: int = Field(0, ge=0, le=10_000, description="draws per negative when dynamic")
@@ -205,11 +207,16 @@ class ClipGradNorm(Section):
     norm_type: float = Field(2.0, gt=0, description="which norm")
 
 
-LOSSES = Literal["CE", "BPR"]
+LOSSES = Literal["CE", "BPR", "SSM", "gBCE"]
+SHARED_NEGATIVES = {"SSM": 1024, "gBCE": 256}
+"""The losses whose negatives are drawn once a step for all of its targets -> how many, unless sample_num is given."""
 
 
 class Training(Section):
-    loss_type: LOSSES = Field("CE", description="CE: cross-entropy over the whole catalogue; BPR: each target against drawn negatives")
+    loss_type: LOSSES = Field(
+        "CE",
+        description="CE: cross-entropy over the whole catalogue; BPR: each target against negatives of its own; SSM (sampled softmax) and gBCE: against negatives that a step shares; docs/losses.md",
+    )
     epochs: int = Field(300, ge=0, le=1_000_000, description="passes over the training events, at most")
     train_batch_size: int = Field(2048, ge=1, le=10_000_000, description="training targets per step")
     learner: Annotated[Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"], BeforeValidator(_lower)] = Field(
@@ -220,13 +227,18 @@ class Training(Section):
     clip_grad_norm: Annotated[ClipGradNorm | None, BeforeValidator(_none_word)] = Field(
         None, description="{'max_norm': 5} cuts long gradients; null does not"
     )
+    sparse_updates: Literal["auto", True, False] = Field(
+        "auto",
+        description="adam moves only the rows of the tables that a step touches, as sparse_adam does; auto: where a step touches less than a tenth of a table of more than 200,000 rows",
+    )
     train_neg_sample_args: Annotated[NegativeSampling | None, BeforeValidator(_none_word)] = Field(
-        None, description="BPR's negatives; null means one, uniform. CE needs none and says so"
+        None, description="the negatives; null means uniform ones, BPR 1, SSM 1024, gBCE 256. CE needs none and says so"
     )
     negatives_may_be_own: bool = Field(
         True,
-        description="whether a person's own training items may be drawn as negatives (RecBole: yes, the paper's authors: no)",
+        description="whether a person's own training items may be drawn as negatives (RecBole: yes, the paper's authors: no); must be true where a step shares them",
     )
+    gbce_t: float = Field(0.75, ge=0, le=1, description="gBCE: 0 is plain binary cross-entropy, 1 calibrates the scores fully")
     next_items: int = Field(1, ge=1, le=1000, description="how many of the following items each query is trained on (the paper's T)")
     eval_step: int = Field(1, ge=0, le=1_000_000, description="validate every so many epochs; 0 never")
     stopping_step: int = Field(10, ge=0, le=1_000_000, description="stop after more than so many validations without progress")
@@ -242,10 +254,33 @@ class Training(Section):
             return None
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_many_negatives_as_the_loss_needs(cls, values: Any) -> Any:
+        """Unless it was said, sample_num is the loss's own."""
+        if not isinstance(values, dict) or not isinstance(given := values.get("train_neg_sample_args"), Mapping):
+            return values
+        usual = SHARED_NEGATIVES.get(str(values.get("loss_type")))
+        return values if usual is None else {**values, "train_neg_sample_args": {"sample_num": usual, **given}}
+
+    @model_validator(mode="after")
+    def _shared_negatives_suit_all(self) -> "Training":
+        if self.loss_type in SHARED_NEGATIVES:
+            shares = f"{self.loss_type} draws its negatives once for all targets of a step"
+            if not self.negatives_may_be_own:
+                raise ValueError(
+                    f"negatives_may_be_own: {shares}, so nobody's own items can be left out; set it to true, or loss_type to BPR"
+                )
+            if self.negatives.dynamic:
+                raise ValueError(
+                    f"train_neg_sample_args.dynamic: {shares} and reckons with how likely each was; leave it out, or set loss_type to BPR"
+                )
+        return self
+
     @property
     def negatives(self) -> NegativeSampling:
         """How negatives are drawn when the loss needs some."""
-        return self.train_neg_sample_args or NegativeSampling()
+        return self.train_neg_sample_args or NegativeSampling(sample_num=SHARED_NEGATIVES.get(self.loss_type, 1))
 
 
 class EvalArgs(Section):

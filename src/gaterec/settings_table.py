@@ -64,7 +64,7 @@ def _type_name(kind: Any) -> str:
     if origin is Annotated:
         return _type_name(arguments[0])
     if origin is Literal:
-        return " | ".join(str(value) for value in arguments)
+        return " | ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in arguments)
     if origin in (Union, types.UnionType):
         return " | ".join("null" if part is type(None) else _type_name(part) for part in arguments)
     if origin in (list, tuple):

@@ -18,8 +18,10 @@ from torch.utils import deterministic
 
 from gaterec.data.batches import Batch, TrainingBatches
 from gaterec.errors import RunError, SettingsError
-from gaterec.losses import bpr, cross_entropy
+from gaterec.kernels.gathered import gathered_scores
+from gaterec.losses import bpr, cross_entropy, gbce, sampled_softmax
 from gaterec.models.encoder import SequenceEncoder
+from gaterec.optimizers import make_optimizers, update_plan
 from gaterec.sampling import NegativeSampler
 from gaterec.settings import NegativeSampling, Settings
 
@@ -80,6 +82,7 @@ class Trainer:
         self.model, self.batches, self.sampler, self.settings = model, batches, sampler, settings
         self.validate = validate if settings.eval_step else None
         self.course = Course()
+        self.plan = update_plan(model, settings)
         self.optimizers = make_optimizers(model, settings)
         self.best = {name: value.clone() for name, value in model.state_dict().items()}
         if state is not None:
@@ -131,7 +134,7 @@ class Trainer:
         clip = self.settings.clip_grad_norm
         for batch in self.batches.epoch(number):
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.settings.enable_amp):
-                loss = batch_loss(self.model, batch, self.settings, self.sampler)
+                loss = batch_loss(self.model, batch, self.settings, self.sampler, self.plan.by_row)
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -181,21 +184,55 @@ class Trainer:
                 which, _, rest = rest.partition(".")
                 if kind == "optimizer" and int(which) == i:
                     index, _, name = rest.partition(".")
-                    # SparseAdam counts its steps in a Python integer, and reckons in other bits with a tensor.
+                    # RowAdam counts its steps in a Python integer, and reckons in other bits with a tensor.
                     whole = value.dim() == 0 and not value.is_floating_point()
                     content["state"].setdefault(int(index), {})[name] = int(value) if whole else value.clone()
             optimizer.load_state_dict(content)
 
 
-def batch_loss(model: SequenceEncoder, batch: Batch, settings: Settings, sampler: NegativeSampler) -> Tensor:
-    """The loss of one batch, a scalar: what the settings ask for, plus the model's own penalty."""
+@dataclass(frozen=True)
+class Step:
+    """One step as a loss sees it.
+
+    Attributes:
+        queries: (N, D).
+        sparse: whether the gradients of the item table are to hold the touched rows alone.
+    """
+
+    queries: Tensor
+    batch: Batch
+    model: SequenceEncoder
+    settings: Settings
+    sampler: NegativeSampler
+    sparse: bool
+
+    def own(self) -> Tensor:
+        """(N, K, S) negatives of each target's own."""
+        return draw_negatives(self.queries, self.batch, self.settings.negatives, self.sampler, self.model)
+
+    def shared(self) -> tuple[Tensor, Tensor]:
+        """(S,) negatives for all targets, and (S,) log of how often each was to be expected."""
+        return self.sampler.draw_shared(self.settings.negatives.sample_num)
+
+
+LOSS_OF: dict[str, Callable[[Step, Tensor, Tensor, Tensor, Tensor | None], Tensor]] = {
+    "CE": lambda step, *parts: cross_entropy(*parts),
+    "BPR": lambda step, q, t, w, b: bpr(q, t, step.own(), w, b, step.sparse),
+    "SSM": lambda step, q, t, w, b: sampled_softmax(q, t, *step.shared(), w, b, step.sparse),
+    "gBCE": lambda step, q, t, w, b: gbce(q, t, step.shared()[0], w, b, step.settings.gbce_t, step.sparse),
+}
+"""loss_type -> the loss of a step, its queries, targets, and the items' weight and bias. To add one: a function in losses.py and a line here."""
+
+
+def batch_loss(model: SequenceEncoder, batch: Batch, settings: Settings, sampler: NegativeSampler, sparse: bool = False) -> Tensor:
+    """The loss of one batch, a scalar: what the settings ask for, plus the model's own penalty.
+
+    Args:
+        sparse: whether the gradients of the item table are to hold the touched rows alone.
+    """
     queries = model.encode(batch.users, batch.items).flatten(0, 1).index_select(0, batch.positions)
-    weight, bias = model.item_table()
-    if settings.loss_type == "CE":
-        loss = cross_entropy(queries, batch.targets, weight, bias)
-    else:
-        negatives = draw_negatives(queries, batch, settings.negatives, sampler, model)
-        loss = bpr(queries, batch.targets, negatives, weight, bias, sparse=settings.learner == "sparse_adam")
+    step = Step(queries, batch, model, settings, sampler, sparse)
+    loss = LOSS_OF[settings.loss_type](step, queries, batch.targets, *model.item_table())
     penalty = model.penalty(batch.users, batch.items, batch.targets)
     return loss if penalty is None else loss + penalty
 
@@ -207,55 +244,8 @@ def draw_negatives(queries: Tensor, batch: Batch, how: NegativeSampling, sampler
     if not how.dynamic:
         return sampler.draw(batch.target_users, shape)
     drawn = sampler.draw(batch.target_users, (*shape, how.candidate_num))  # (N, K, S, C)
-    weight, bias = model.item_table()
-    scores = (weight[drawn] * queries[:, None, None, None]).sum(-1)
-    scores = scores if bias is None else scores + bias[drawn]
+    scores = gathered_scores(queries, drawn.flatten(1), *model.item_table()).view_as(drawn)
     return drawn.gather(3, scores.argmax(3, keepdim=True)).squeeze(3)
-
-
-def make_optimizers(model: SequenceEncoder, settings: Settings) -> list[torch.optim.Optimizer]:
-    """The optimizer that `learner` names; none for a model without parameters.
-
-    sparse_adam moves only the rows of the tables that a step touches, and the other parameters by Adam.
-
-    Raises:
-        SettingsError: sparse_adam with a loss that touches every row, or with weight decay.
-    """
-    parameters = list(model.parameters())
-    rate, decay = settings.learning_rate, settings.weight_decay
-    if not parameters:
-        return []
-    match settings.learner:
-        case "adam":
-            return [torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)]
-        case "adamw":
-            return [torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)]
-        case "sgd":
-            return [torch.optim.SGD(parameters, lr=rate, weight_decay=decay, fused=True)]
-        case "adagrad":
-            return [torch.optim.Adagrad(parameters, lr=rate, weight_decay=decay)]
-        case "rmsprop":
-            return [torch.optim.RMSprop(parameters, lr=rate, weight_decay=decay)]
-        case "sparse_adam":
-            return _sparse_adam(model, settings)
-
-
-def _sparse_adam(model: SequenceEncoder, settings: Settings) -> list[torch.optim.Optimizer]:
-    if settings.loss_type == "CE":
-        raise SettingsError(
-            "learner: sparse_adam moves only the rows that a step touches, and CE touches every row; use adam, or loss_type BPR"
-        )
-    if settings.weight_decay:
-        raise SettingsError("learner: sparse_adam has no weight_decay, which would move every row; use adam, or reg_weight")
-    if settings.clip_grad_norm is not None:
-        raise SettingsError("learner: sparse_adam can't measure the norm of all gradients; use adam, or leave clip_grad_norm out")
-    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-    for table in tables:
-        table.sparse = True
-    rows = [table.weight for table in tables]
-    rest = [parameter for parameter in model.parameters() if all(parameter is not row for row in rows)]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.SparseAdam(rows, lr=settings.learning_rate)]
-    return [*optimizers, torch.optim.Adam(rest, lr=settings.learning_rate)] if rest else optimizers
 
 
 def hash_seed(seed: int, epoch: int) -> int:

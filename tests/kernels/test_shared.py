@@ -1,0 +1,78 @@
+"""Queries against shared negatives, beside the plain lines that define the two sums."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gaterec.kernels import shared
+from gaterec.kernels.shared import hits, shared_log_sum, shared_softplus
+
+N, S, V, D = 23, 9, 12, 5
+
+
+@pytest.fixture(params=[1, 4, 10**6], ids=["a query a tile", "some queries a tile", "all in one tile"], autouse=True)
+def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "TILE", request.param * S)
+
+
+def parts(scale: float = 1.0) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    """Queries, rows, offset, first (all with gradients); share, targets, negatives with some of them among the targets."""
+    random = torch.Generator().manual_seed(0)
+    shapes: list[tuple[int, ...]] = [(N, D), (S, D), (S,), (N,)]
+    inputs = [(scale * torch.randn(shape, dtype=torch.float64, generator=random)).requires_grad_() for shape in shapes]
+    targets = torch.randint(0, V, (N, 3), generator=random)
+    negatives = torch.randint(1, V, (S,), generator=random)
+    return inputs, torch.rand(N, dtype=torch.float64, generator=random), targets, negatives
+
+
+def plain_scores(queries: Tensor, rows: Tensor, offset: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
+    return (queries @ rows.T + offset).masked_fill((targets[:, :, None] == negatives).any(1), -torch.inf)
+
+
+def assert_same(ours: Tensor, theirs: Tensor, inputs: list[Tensor]) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    for mine, other in zip(torch.autograd.grad(3 * ours, inputs), torch.autograd.grad(3 * theirs, inputs), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0], ids=["small scores", "scores that overflow an exponential"])
+def test_the_log_sum_equals_the_plain_line(scale: float) -> None:
+    inputs, share, targets, negatives = parts(scale)
+    queries, rows, offset, first = inputs
+    ours = shared_log_sum(queries, targets, negatives, rows, offset, first, share)
+    scores = plain_scores(queries, rows, offset, targets, negatives)
+    assert_same(ours, (share * torch.cat([first[:, None], scores], 1).logsumexp(1)).sum(), inputs)
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_the_softplus_equals_the_plain_line(scale: float) -> None:
+    inputs, share, targets, negatives = parts(scale)
+    queries, rows, offset, _ = inputs
+    ours = shared_softplus(queries, targets, negatives, rows, offset, share)
+    assert_same(ours, (share * F.softplus(plain_scores(queries, rows, offset, targets, negatives)).sum(1)).sum(), inputs[:3])
+
+
+def test_hits_are_all_pairs_in_order_of_queries() -> None:
+    _, _, targets, negatives = parts()
+    query, place = hits(targets, negatives)
+    assert set(zip(query.tolist(), place.tolist(), strict=True)) == {
+        (n, s) for n, row in enumerate(targets.tolist()) for s, item in enumerate(negatives.tolist()) if item in row
+    }
+    assert len(query)
+    assert (query.diff() >= 0).all()
+
+
+def test_no_hits_are_no_trouble() -> None:
+    inputs, share, targets, negatives = parts()
+    queries, rows, offset, _ = inputs
+    ours = shared_softplus(queries, torch.zeros_like(targets), negatives, rows, offset, share)
+    assert_same(ours, (share * F.softplus(queries @ rows.T + offset).sum(1)).sum(), inputs[:3])
+
+
+def test_it_does_not_change_what_it_is_given() -> None:
+    inputs, share, targets, negatives = parts()
+    queries, rows, offset, first = inputs
+    before = [part.detach().clone() for part in (*inputs, share)]
+    shared_log_sum(queries, targets, negatives, rows, offset, first, share).backward()  # type: ignore[no-untyped-call]
+    assert all(torch.equal(part, copy) for part, copy in zip((*inputs, share), before, strict=True))
