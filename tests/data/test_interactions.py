@@ -154,13 +154,13 @@ def test_nobody_with_two_events_is_an_error(users: str) -> None:
 def test_item_columns_stand_in_the_order_of_the_items() -> None:
     things = pl.DataFrame({"item_id": ["jam", "tea", "pie"], "title": ["Jam", "Tea", "Pie"]})
     source = log("ann ann ann", "tea rye jam", things=things)
-    found = item_columns(build_interactions(source, settings()), source, "item_id")
+    found = item_columns(build_interactions(source, settings()), source.items, "item_id")
     assert found.rows() == [("[padding]", None), ("tea", "Tea"), ("rye", None), ("jam", "Jam")]
 
 
 def test_without_an_item_file_there_are_ids_alone() -> None:
     source = log("ann ann", "tea rye")
-    found = item_columns(build_interactions(source, settings()), source, "item_id")
+    found = item_columns(build_interactions(source, settings()), source.items, "item_id")
     assert found.rows() == [("[padding]",), ("tea",), ("rye",)]
 
 
