@@ -208,8 +208,8 @@ def _as_numbers(column: pl.Series) -> pl.Series:
 
 
 def _counted(name: str, log: Log, settings: Data) -> FilterStep:
-    events = log.events
-    return FilterStep(name, events.height, events[settings.USER_ID_FIELD].n_unique(), events[settings.ITEM_ID_FIELD].n_unique())
+    people, things = log.events.select(pl.col(settings.USER_ID_FIELD, settings.ITEM_ID_FIELD).n_unique()).row(0)
+    return FilterStep(name, log.events.height, people, things)
 
 
 def _told(steps: list[FilterStep]) -> str:

@@ -135,17 +135,19 @@ def _in_order(person: np.ndarray, key: np.ndarray, offsets: np.ndarray) -> tuple
     >>> _in_order(np.array([1, 2, 1, 2]), np.array([3, 1, 2, 9]), np.array([0, 0, 2, 4]))
     (array([2, 0, 1, 3]), array([2, 3, 1, 9]))
     """
-    order = _stable_argsort(person)
+    order = stable_argsort(person)
     ordered = key[order]
-    falls = np.flatnonzero(ordered[1:] < ordered[:-1]) + 1
-    if not np.isin(falls, offsets).all():  # someone's events are not in order of time yet
-        order = _stable_argsort(key)
-        order = order[_stable_argsort(person[order])]
+    falls = np.zeros(len(order), dtype=bool)
+    falls[1:] = ordered[1:] < ordered[:-1]
+    falls[offsets[offsets < len(order)]] = False  # where another person's history begins
+    if falls.any():  # someone's events are not in order of time yet
+        order = stable_argsort(key)
+        order = order[stable_argsort(person[order])]
         ordered = key[order]
     return order, ordered
 
 
-def _stable_argsort(values: np.ndarray) -> np.ndarray:
+def stable_argsort(values: np.ndarray) -> np.ndarray:
     """Equals np.argsort(values, kind="stable"), but several times faster where value and row number fit into 63 bits together.
 
     Such pairs are all different, so the quickest sort of integers is a stable one.
