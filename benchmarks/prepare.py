@@ -1,11 +1,11 @@
 """How long `gaterec prepare` takes on a large CSV, beside the least that anyone could do: read it and sort it."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from benchmarks.harness import Benchmark, Options, Row, in_turns
+from benchmarks.harness import Benchmark, Options, Row, in_turns, ratio
 from benchmarks.simulated import alone, write_csv
 
 EVENTS = 25_000_000
@@ -25,6 +25,18 @@ print(json.dumps({"seconds": time.perf_counter() - begin, "bytes": memory()["VmH
 """
 
 
+class Alone:
+    """A program of its own that answers how many seconds it took; `peak` is the most memory that it ever held, in bytes."""
+
+    def __init__(self, program: str, *arguments: object) -> None:
+        self.program, self.arguments, self.peak = program, arguments, 0
+
+    def __call__(self) -> float:
+        found = alone(self.program, *self.arguments)
+        self.peak = max(self.peak, found["bytes"])
+        return float(found["seconds"])
+
+
 def measure(options: Options) -> Iterator[Row]:
     """One row per kind of ids."""
     events = options.events or EVENTS
@@ -33,30 +45,17 @@ def measure(options: Options) -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             log, out = Path(folder) / "log.csv", Path(folder) / "prepared"
             write_csv(log, events, text=kind == "text")
-            peaks: dict[str, int] = {}
-
-            def contender(name: str, program: str, *arguments: object, peaks: dict[str, int] = peaks) -> Callable[[], float]:
-                def seconds() -> float:
-                    found = alone(program, *arguments)
-                    peaks[name] = max(found["bytes"], peaks.get(name, 0))
-                    return float(found["seconds"])
-
-                return seconds
-
-            contenders = {
-                "sort in memory": contender("sort in memory", SORT, log, "in-memory"),
-                "streaming sort": contender("streaming sort", SORT, log, "streaming"),
-                "gaterec": contender("gaterec", PREPARE, log, out),
-            }
-            seconds = in_turns(contenders, options.repeats)
-            floor = min(("sort in memory", "streaming sort"), key=lambda name: median(seconds[name]))
+            sorts = {"sort in memory": Alone(SORT, log, "in-memory"), "streaming sort": Alone(SORT, log, "streaming")}
+            gaterec = Alone(PREPARE, log, out)
+            seconds = in_turns({**sorts, "gaterec": gaterec}, options.repeats)
+            floor = min(sorts, key=lambda name: median(seconds[name]))
             yield {
                 "log": f"{events:,} events, ids are {kind}",
                 "CSV": log.stat().st_size / 1e9,
                 **{name: median(times) for name, times in seconds.items()},
-                "gaterec / faster sort": median(a / b for a, b in zip(seconds["gaterec"], seconds[floor], strict=True)),
-                "sort's memory": peaks[floor] / 1e9,
-                "gaterec's memory": peaks["gaterec"] / 1e9,
+                "gaterec / faster sort": ratio(seconds["gaterec"], seconds[floor]),
+                "sort's memory": sorts[floor].peak / 1e9,
+                "gaterec's memory": gaterec.peak / 1e9,
             }
 
 

@@ -179,7 +179,7 @@ def test_preparing_a_log_and_running_on_it(log: Path, tmp_path: Path) -> None:
     (folder,) = (tmp_path / "saved").iterdir()
     assert gaterec("evaluate", folder).out in ran.out
     assert gaterec("prepare", log, ready, "--state=WARNING") == (0, "", "")
-    assert f"item_inter_num_interval: {ready} was prepared with '[0,inf)', found '[15,inf)'" in gaterec("evaluate", folder).err
+    assert f"user_inter_num_interval: {ready} was prepared with '[0,inf)', found '[2,inf)'" in gaterec("evaluate", folder).err
 
 
 def test_short_flags_and_files(log: Path, tmp_path: Path) -> None:

@@ -107,26 +107,53 @@ def item_columns(interactions: Interactions, features: pl.DataFrame | None, item
 
 def _numbered(ids: pl.Series, first: str) -> tuple[pl.Series, np.ndarray]:
     """All ids in order of first appearance, behind one that stands for none of them, and the number of each event's id, (N,) int32."""
-    known = ids.unique(maintain_order=True)
+    keys = _keys_for(ids)
+    firsts = keys.arg_unique()
+    known, number = ids.gather(firsts), _places(keys.gather(firsts).to_numpy(), keys.to_numpy())
+    if keys is not ids and not _are_at(ids, known, number):  # two ids have the same hash
+        known = ids.unique(maintain_order=True)
+        number = ids.cast(pl.String).cast(pl.Enum(known.cast(pl.String))).to_physical().cast(pl.Int32).to_numpy(writable=True)
     texts = known.cast(pl.String)
     while first in texts:  # in more brackets, where a log has that very id
         first = f"[{first}]"
-    vocabulary = pl.concat([pl.Series(ids.name, [first]), texts])
-    if ids.dtype == pl.Int64:
-        return vocabulary, _places(known.to_numpy(), ids.to_numpy())
-    return vocabulary, ids.cast(pl.Enum(vocabulary)).to_physical().cast(pl.Int32).to_numpy(writable=True)
+    number += 1
+    return pl.concat([pl.Series(ids.name, [first]), texts]), number
 
 
-def _places(known: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """(N,) int32: where each id stands in `known`, from 1; through a table where the ids lie close together, else by search."""
-    low, high = (int(known.min()), int(known.max())) if len(known) else (0, 0)
-    if high - low <= max(4 * len(ids), 1_000_000):
-        table = np.zeros(high - low + 1, dtype=np.int32)
-        table[known - low] = np.arange(1, len(known) + 1)
-        places: np.ndarray = table[ids - low]
-        return places
-    sorting = np.argsort(known)
-    return (sorting[np.searchsorted(known[sorting], ids)] + 1).astype(np.int32)
+def _keys_for(ids: pl.Series) -> pl.Series:
+    """(N,) numbers that stand for ids: themselves where they lie close together, else their hashes (UInt64)."""
+    if ids.dtype == pl.Int64 and len(ids):
+        low, high = int(ids.to_numpy().min()), int(ids.to_numpy().max())
+        if high - low <= max(4 * len(ids), 1_000_000):
+            return ids
+    return ids.hash()
+
+
+def _places(known: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """(N,) int32: where each key stands in `known`, whose keys are all different.
+
+    A table tells, by the key itself or by the last bits of a hash; those few whose last bits several have are searched for.
+    """
+    hashed = keys.dtype == np.uint64
+    low = known.min() if len(known) and not hashed else 0
+    size = 1 << (16 * len(known)).bit_length() if hashed else int(known.max() - low) + 1
+    slots, slot_of = (np.bitwise_and(part, np.uint64(size - 1)).view(np.int64) if hashed else part - low for part in (known, keys))
+    table = np.full(size, -1, dtype=np.int32)
+    table[slots] = np.arange(len(known), dtype=np.int32)
+    if hashed:
+        table[np.bincount(slots, minlength=size) > 1] = -1
+    places: np.ndarray = table[slot_of]
+    shared = np.flatnonzero(places < 0)
+    if len(shared):
+        order = np.argsort(known)
+        places[shared] = order[np.searchsorted(known, keys[shared], sorter=order)]
+    return places
+
+
+def _are_at(ids: pl.Series, known: pl.Series, places: np.ndarray) -> bool:
+    """Whether every id is the known one at its place."""
+    blocks = (slice(begin, begin + AT_A_TIME) for begin in range(0, len(ids), AT_A_TIME))
+    return all(bool((ids[block] == known.gather(places[block])).all()) for block in blocks)
 
 
 def _in_order(person: np.ndarray, key: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
