@@ -386,3 +386,36 @@ def test_frames_that_are_no_log(frame: object, message: str) -> None:
 def test_pandas_columns_of_mixed_objects() -> None:
     pd = pytest.importorskip("pandas", reason="needs pandas")
     assert "DataFrame: can't be read" in fault(pd.DataFrame({"user_id": [1, "a", object()], "item_id": [1, 2, 3]}))
+
+
+# -- whole numbers ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ids", "kept"),
+    [
+        (["1", "20", "300"], pl.Int64),
+        (["0", "9", "10", "99", "100"], pl.Int64),
+        (["9223372036854775807", "1"], pl.Int64),
+        (["1", "020", "300"], pl.String),
+        (["1", "+2"], pl.String),
+        (["1", "-2"], pl.String),
+        (["1", "-0"], pl.String),
+        (["1", " 2"], pl.String),
+        (["1", "2_0"], pl.String),
+        (["1", "2e3"], pl.String),
+        (["1", "x" * 300], pl.String),
+        (["1", "9223372036854775808"], pl.String),
+        ([*map(str, range(5000)), "007"], pl.String),
+        ([*map(str, range(5000)), "x" * 300], pl.String),
+        ([*map(str, range(5000)), "seven"], pl.String),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.csv", "x.inter", "x.csv.gz"])
+def test_ids_are_kept_as_numbers_only_where_their_text_is_not_lost(tmp_path: Path, ids: list[str], kept: type, name: str) -> None:
+    header = HEADER if ".inter" in name else CSV
+    separator = "\t" if ".inter" in name else ","
+    log = read_log(write(tmp_path, name, header + "".join(f"{found}{separator}a{separator}1\n" for found in ids)), data())
+    assert log.events["user_id"].dtype == kept
+    assert log.events["item_id"].dtype == pl.String
+    assert [row[0] for row in rows(log)] == ids
