@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks.harness import BUSY, PAGE, RESULTS, Benchmark, Options, machine, page, print_result, read_results, run_benchmark, save
 
-NAMES = ("epoch", "padding", "reproducibility", "scaling", "catalogue", "quality")
+NAMES = ("epoch", "padding", "reproducibility", "scaling", "catalogue", "prepare", "startup", "quality")
 """The modules of this package that hold a BENCHMARK, in the order in which they run and stand on the page."""
 
 
@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="rounds (%(default)s; GATEREC_BENCH_REPEATS)",
     )
     parser.add_argument("--epochs", type=int, help="stop trainings after so many epochs, to try a benchmark out")
+    parser.add_argument("--events", type=int, help="the size of simulated logs, to try a benchmark out")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where results go (elsewhere, docs/benchmarks.md stays as it is)")
     chosen = parser.parse_args(arguments)
     if unknown := [name for name in chosen.names if name not in NAMES]:
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     def tell(text: str) -> None:
         console.print(text, markup=False)
 
-    options = Options(chosen.data_path.resolve(), chosen.repeats, chosen.epochs, tell)
+    options = Options(chosen.data_path.resolve(), chosen.repeats, chosen.epochs, tell, chosen.events)
     busy = machine()["load"]
     if busy is not None and busy > BUSY and not chosen.page:
         tell(

@@ -44,12 +44,14 @@ class Options:
         repeats: how many rounds, after one that warms up and doesn't count.
         epochs: at most so many epochs in a benchmark that trains to the end, to try it out; None for all.
         tell: where a benchmark says what it is at.
+        events: the size of simulated logs, to try a benchmark out on small ones; None for each benchmark's own.
     """
 
     data_path: Path = ROOT.parent / "shared" / "datasets"
     repeats: int = 5
     epochs: int | None = None
     tell: Callable[[str], object] = print
+    events: int | None = None
 
     def missing(self, dataset: str) -> Skipped | None:
         """Why this dataset can't be measured on; None when it can."""

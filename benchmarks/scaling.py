@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks.harness import Benchmark, Options, Row, Skipped, in_turns, ratio, timed
+from benchmarks.harness import Benchmark, Options, Row, in_turns, ratio, timed
 from benchmarks.training import Training, product_floor, settings_for
 
 EVENTS, WINDOW, CATALOGUE = 100_000, 50, 2_000
@@ -20,11 +20,8 @@ AXES: dict[str, tuple[int, ...]] = {
 }
 
 
-def measure(options: Options) -> Iterator[Row | Skipped]:
+def measure(options: Options) -> Iterator[Row]:
     """One row per axis and value."""
-    if missing := options.missing("ml-100k"):  # nothing of it is read, but where there is no data nothing is measured
-        yield missing
-        return
     for axis, values in AXES.items():
         first: tuple[int, list[float]] | None = None
         for value in values:
@@ -32,7 +29,7 @@ def measure(options: Options) -> Iterator[Row | Skipped]:
             if axis == "catalogue":
                 sizes["events"] = 30_000
             options.tell(f"scaling: {axis} {value:,} ...")
-            training = Training(settings_for(options, "ml-100k", {"MAX_ITEM_LIST_LENGTH": sizes["window"]}), log(**sizes))
+            training = Training(settings_for(options, "simulated", {"MAX_ITEM_LIST_LENGTH": sizes["window"]}), log(**sizes))
             seconds = in_turns({"gaterec": training, "floor": timed(product_floor(training))}, options.repeats)
             first = first or (value, seconds["gaterec"])
             times = ratio(seconds["gaterec"], first[1])

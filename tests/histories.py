@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gaterec.data.interactions import Interactions
+from gaterec.data.log import Log
 from gaterec.data.split import Split
 from gaterec.models import model_class
 from gaterec.settings import Settings, resolve
@@ -16,6 +17,11 @@ from gaterec.settings import Settings, resolve
 
 def settings(**values: Any) -> Settings:
     return resolve(lambda name: model_class(name).Settings, config_dict=values)
+
+
+def event_rows(log: Log) -> list[tuple[object, ...]]:
+    """The events of a log; ids as text, whether they are kept as text or as numbers."""
+    return log.events.with_columns(pl.col("user_id", "item_id").cast(pl.String)).rows()
 
 
 def histories(*items: Sequence[int], catalogue: int | None = None, times: Sequence[Sequence[float]] | None = None) -> Interactions:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,13 @@ from benchmarks.harness import (
 )
 from benchmarks.padding import windows_cut_out
 from benchmarks.peer import peer_python
+from benchmarks.simulated import alone, write_csv
+from benchmarks.startup import write_simulated
 from gaterec.data.interactions import Interactions
+from gaterec.data.prepared import open_prepared
+from gaterec.data.read import read_log
 from gaterec.data.split import Split
+from gaterec.settings import Data
 
 
 def two_rows(options: Options) -> Iterator[Row | Skipped]:
@@ -114,11 +120,35 @@ def test_the_page_is_made_from_the_results() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(read_results(RESULTS, command.NAMES))
 
 
+SIMULATED = {"scaling", "catalogue", "prepare", "startup"}
+"""Benchmarks that make their own data."""
+
+
+def test_simulated_logs_are_what_they_say(tmp_path: Path) -> None:
+    for text in (False, True):
+        write_csv(tmp_path / "log.csv", 5000, text=text)
+        log = read_log(tmp_path / "log.csv", Data())
+        assert log.events.height == 5000
+        assert log.events["timestamp"].is_sorted()
+        assert log.events["user_id"].dtype == (pl.String if text else pl.Int64)
+
+
+def test_a_simulated_folder_opens(tmp_path: Path) -> None:
+    write_simulated(tmp_path / "ready", 5000)
+    interactions = open_prepared(tmp_path / "ready").interactions
+    assert (len(interactions.item), len(interactions.users)) == (5000, 126)
+    assert interactions.fingerprint() == replace(interactions, digest=None).fingerprint()
+
+
+def test_a_program_of_its_own_tells_its_memory() -> None:
+    assert alone("print(json.dumps({'peak': memory()['VmHWM'], 'said': sys.argv[1]}))", "this")["said"] == "this"
+
+
 def test_without_data_every_benchmark_says_so_and_leaves_its_results_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    need_data = [name for name in command.NAMES if name != "catalogue"]
-    assert command.main([*need_data, "--data_path", str(tmp_path / "nowhere"), "--results", str(tmp_path / "results")]) == 0
+    names = [name for name in command.NAMES if name not in SIMULATED]
+    assert command.main([*names, "--data_path", str(tmp_path / "nowhere"), "--results", str(tmp_path / "results")]) == 0
     said = capsys.readouterr().out
-    for name in need_data:
+    for name in names:
         assert f"{name}: skipped " in said
     assert "there is no" in said
     assert not (tmp_path / "results").exists()

@@ -11,7 +11,7 @@ from gaterec.models import MODELS
 from gaterec.settings import Settings
 from tests.commands import TINY, gaterec, gaterec_alone, write_log
 
-COMMANDS = ["run", "evaluate", "datasets", "models", "settings"]
+COMMANDS = ["run", "evaluate", "prepare", "datasets", "models", "settings"]
 HEAVY = {"torch", "polars", "numpy", "pydantic", "yaml", "safetensors", "httpx"}
 
 
@@ -26,6 +26,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--help"], HEAVY),
         (["run", "--help"], HEAVY - {"pydantic"}),
         (["evaluate", "--help"], HEAVY - {"pydantic"}),
+        (["prepare", "--help"], HEAVY - {"pydantic"}),
     ],  # Typer needs it there
 )
 def test_help_imports_nothing_heavy(arguments: list[str], heavy: set[str]) -> None:
@@ -120,6 +121,10 @@ def test_settings_by_name(monkeypatch: pytest.MonkeyPatch, name: str, shown: str
         (["run", "fast"], "gaterec: command line: expected --name=value, found 'fast'"),
         (["runn"], "No such command 'runn'"),
         (["evaluate"], "Missing argument 'folder'"),
+        (["prepare", "demo"], "Missing argument 'out'"),
+        (["prepare", "demo", "out", "--epochs=3"], "gaterec: epochs: is no setting of the data, but of a run"),
+        (["prepare", "demo", "out", "--epoch=3"], "gaterec: command line: epoch: there is no such setting; did you mean epochs?"),
+        (["prepare", "nothing.csv", "out"], "gaterec: nothing.csv: there is no such file or folder"),
         (["models", "--fast"], "No such option"),
     ],
 )
@@ -158,6 +163,23 @@ def test_evaluating_a_run(log: Path, tmp_path: Path) -> None:
     assert other.code == 0
     assert "recall@3" in other.out
     assert "items seen before are left out" in other.out
+
+
+def test_preparing_a_log_and_running_on_it(log: Path, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    (tmp_path / "a.yaml").write_text("epochs: 2\nuser_inter_num_interval: '[2,inf)'\n")
+    found = gaterec("prepare", log, ready, f"--config_files={tmp_path}/a.yaml", "--item_inter_num_interval=[15,inf)")
+    assert found[::2] == (0, "")
+    assert "Filters: what each one left" in found.out
+    assert "tiny: 25 people, 7 items, 135 events, prepared in " in found.out
+    assert found.out.rstrip().endswith(f"gaterec run --dataset={ready}")
+    ran = gaterec("run", "-d", ready, f"--checkpoint_dir={tmp_path}/saved", *TINY)
+    assert ran[::2] == (0, "")
+    assert "tiny: 25 people, 7 items, 135 events; " in ran.out
+    (folder,) = (tmp_path / "saved").iterdir()
+    assert gaterec("evaluate", folder).out in ran.out
+    assert gaterec("prepare", log, ready, "--state=WARNING") == (0, "", "")
+    assert f"user_inter_num_interval: {ready} was prepared with '[0,inf)', found '[2,inf)'" in gaterec("evaluate", folder).err
 
 
 def test_short_flags_and_files(log: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from gaterec import checkpoint, load
 from gaterec.checkpoint import LoadedRun
 from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.run import Result, evaluate_run, run
+from gaterec.run import Result, evaluate_run, prepare_folder, run
 from tests.commands import TINY, gaterec_alone, write_log
 
 FILES = {"weights.safetensors", "run.json", "users.parquet", "items.parquet", "ranks.parquet", "report.html"}
@@ -164,6 +164,42 @@ def test_a_run_from_a_frame_is_judged_again_from_a_file(frame: pl.DataFrame, log
     with pytest.raises(DataError, match="DataFrame: no file of this name"):
         evaluate_run(result["folder"])
     assert evaluate_run(result["folder"], {"dataset": str(log)})["test_result"] == result["test_result"]
+
+
+@pytest.mark.parametrize("chosen", [{}, {"loss_type": "BPR"}, {"eval_args": {"split": {"TS": [0.6, 0.2, 0.2]}}, "repeatable": False}])
+def test_a_prepared_folder_trains_the_same_model(log: Path, tmp_path: Path, chosen: dict[str, Any]) -> None:
+    ready = prepare_folder(log, tmp_path / "ready", config_dict={"state": "WARNING"})
+    places = [SMALL | chosen | {"checkpoint_dir": str(tmp_path / name)} for name in "ab"]
+    one, other = run("HGN", log, config_dict=places[0]), run("HGN", ready, config_dict=places[1])
+    assert same_run(one["folder"], other["folder"])
+    assert figures(one) == figures(other)
+    assert load(one["folder"]).info["data"] == load(other["folder"]).info["data"]
+    assert figures(evaluate_run(one["folder"], dataset=ready)) == figures(one)
+    assert figures(evaluate_run(other["folder"], dataset=log)) == figures(one)
+
+
+def test_filters_of_a_prepared_folder_are_those_of_the_run(log: Path, tmp_path: Path) -> None:
+    filters = {"rm_dup_inter": "last", "item_inter_num_interval": "[10,inf)"}
+    ready = gaterec.prepare(log, tmp_path / "ready", config_dict={"state": "WARNING"} | filters)
+    places = [SMALL | {"checkpoint_dir": str(tmp_path / name)} for name in "ab"]
+    one, other = run("HGN", log, config_dict=places[0] | filters), run("HGN", ready, config_dict=places[1])
+    assert same_run(one["folder"], other["folder"])
+    assert other["settings"]["rm_dup_inter"] == "last"
+    with pytest.raises(SettingsError, match=r"rm_dup_inter: .*ready was prepared with 'last', found 'first'"):
+        run("HGN", ready, config_dict=places[1] | {"rm_dup_inter": "first"})
+
+
+def test_what_is_no_log_to_prepare(log: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
+    quiet = {"state": "WARNING"}
+    ready = prepare_folder(frame, tmp_path / "ready", config_dict=quiet)
+    with pytest.raises(DataError, match="ready: is prepared already; expected a log"):
+        prepare_folder(ready, tmp_path / "again", config_dict=quiet)
+    with pytest.raises(DataError, match=r"tiny\.csv: expected a new folder, or one that was prepared before, found a file"):
+        prepare_folder(frame, log, config_dict=quiet)
+    (tmp_path / "order.yaml").write_text("eval_args: {order: RO}\n")
+    with pytest.raises(SettingsError, match=r"logs are prepared in order of time \(TO\), found RO"):
+        prepare_folder(log, tmp_path / "again", tmp_path / "order.yaml")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["order.yaml", "ready"]
 
 
 def test_settings_come_from_files_too(log: Path, tmp_path: Path) -> None:

@@ -53,6 +53,20 @@ def evaluate(
     evaluate_run(folder, parse_flags(context.args), dataset=dataset, config_file_list=config_files.split())
 
 
+@app.command(context_settings=ANY_SETTING)
+def prepare(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="a file (.inter, CSV, TSV, Parquet), a folder of data_path, or a known dataset")],
+    out: Annotated[Path, typer.Argument(help="the folder to make; an earlier prepared one is replaced")],
+    config_files: FILES = "",
+) -> None:
+    """Read, filter and order a log once; any run takes the folder as its --dataset and starts at once. Settings of the data are flags."""
+    from gaterec.run import prepare_folder
+    from gaterec.settings import parse_flags
+
+    prepare_folder(source, out, config_files.split(), flags=parse_flags(context.args))
+
+
 @app.command()
 def datasets(data_path: Annotated[str, typer.Option("--data_path", help="the folder with NAME/NAME.inter")] = "dataset/") -> None:
     """List the known datasets, and which of them are on this machine."""

@@ -1,13 +1,13 @@
 """What a person sees in a terminal: lines, tables, progress bars. Where no one looks (a log file), a line now and then."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -58,6 +58,16 @@ class Display:
     def number(self, value: float) -> str:
         """A metric with metric_decimal_place decimals."""
         return f"{value:.{self.settings.metric_decimal_place}f}"
+
+    @contextmanager
+    def stages(self) -> Iterator[Callable[[str], object]]:
+        """Shows what is being done while it is done: call what this gives with each stage's name, "reading the log" say."""
+        if not self.settings.show_progress or not self.console.is_terminal or self.console.quiet:
+            yield lambda text: None
+            return
+        with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=self.console, transient=True) as bar:
+            task = bar.add_task("")
+            yield lambda text: bar.update(task, description=text)
 
     @contextmanager
     def training(self, targets: int, done: int) -> Iterator["TrainingProgress"]:

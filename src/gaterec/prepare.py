@@ -3,17 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gaterec.data.batches import TrainingBatches
-from gaterec.data.catalog import load_dataset
-from gaterec.data.filters import FilterStep, apply_filters
-from gaterec.data.interactions import Interactions, build_interactions
-from gaterec.data.log import Log
+from gaterec.data.interactions import Interactions
+from gaterec.data.prepared import PreparedLog, Tell, prepare_log
 from gaterec.data.simulate import Simulation, simulate
-from gaterec.data.split import Cases, Split, make_cases, split_interactions
+from gaterec.data.split import Cases, Split, make_cases, split_interactions, training_counts
 from gaterec.evaluate import Scorer, encoder_scorer, evaluate
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
@@ -27,44 +24,42 @@ class Prepared:
     """A log made ready for training and judging.
 
     Attributes:
-        log: what was read and is left after filtering.
-        steps: what each filter left.
+        log: what was read and is left after filtering, in order.
         counts: (V,) how often each item was chosen in training.
         truth: the simulated world, for the demo dataset.
     """
 
-    log: Log
-    steps: list[FilterStep]
-    interactions: Interactions
+    log: PreparedLog
     split: Split
     valid: Cases
     test: Cases
     counts: Tensor
     truth: Simulation | None
 
+    @property
+    def interactions(self) -> Interactions:
+        """The histories."""
+        return self.log.interactions
 
-def prepare(settings: Settings, frame: Any) -> Prepared:
-    """Read, filter, order and split a log.
+
+def prepare(settings: Settings, frame: Any, tell: Tell = lambda text: None) -> Prepared:
+    """Read, filter, order and split a log; or open a prepared one, and split it.
 
     Args:
         frame: a frame in place of the dataset that the settings name.
+        tell: told what is being done.
 
     Raises:
         DataError: the log can't be read, or nothing is left of it, or it is too small for the protocol.
     """
     truth = simulate() if frame is None and settings.dataset == "demo" else None
-    raw = (
-        truth.log
-        if truth
-        else load_dataset(settings.dataset if frame is None else frame, settings.data_path, settings, show_progress=settings.show_progress)
-    )
-    log, steps = apply_filters(raw, settings)
-    interactions = build_interactions(log, settings)
+    source = truth.log if truth else settings.dataset if frame is None else frame
+    log = prepare_log(source, settings, tell)
+    interactions = log.interactions
+    tell("splitting")
     split = split_interactions(interactions, settings.eval_args)
     valid, test = (make_cases(interactions, split, part, settings.eval_args.target) for part in ("valid", "test"))
-    in_training = np.arange(len(interactions.item)) < np.repeat(split.train_end, interactions.lengths)
-    counts = np.bincount(interactions.item[in_training], minlength=len(interactions.items))
-    return Prepared(log, steps, interactions, split, valid, test, torch.from_numpy(counts), truth)
+    return Prepared(log, split, valid, test, torch.from_numpy(training_counts(interactions, split)), truth)
 
 
 def make_trainer(settings: Settings, prepared: Prepared, device: torch.device, state: TrainingState | None = None) -> Trainer:

@@ -23,6 +23,7 @@ from gaterec.checkpoint import (
     write_run,
 )
 from gaterec.data.interactions import Interactions, item_columns
+from gaterec.data.prepared import PreparedLog, check_target, prepare_log, prepared_folder, with_prepared_settings, write_prepared
 from gaterec.data.simulate import Simulation
 from gaterec.display import Display
 from gaterec.errors import DataError, RunError, SettingsError
@@ -34,7 +35,7 @@ from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
 from gaterec.prepare import Prepared, make_trainer, prepare, scorer_for
 from gaterec.report import Epoch, Report, write_report
-from gaterec.settings import Evaluation, Settings, read_config_file, resolve
+from gaterec.settings import Data, Evaluation, Settings, read_config_file, resolve
 from gaterec.slices import slice_rows
 from gaterec.train import Course, Figures, pick_device, reproducible
 
@@ -86,10 +87,12 @@ def run(
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
     name = "DataFrame" if frame is not None else dataset and str(dataset)
     settings = resolve(lambda kind: model_class(kind).Settings, model, name, config_file_list or (), config_dict, flags)
+    settings = settings if frame is not None else with_prepared_settings(settings)
     display = Display(settings)
     device = pick_device(settings)
     check_writable(Path(settings.checkpoint_dir))
-    prepared = prepare(settings, frame)
+    with display.stages() as tell:
+        prepared = prepare(settings, frame, tell)
     _tell_data(display, prepared, device)
     fingerprint = prepared.interactions.fingerprint()
     folder = Path(settings.checkpoint_dir) / run_name(settings, prepared.interactions.name, fingerprint)
@@ -135,10 +138,12 @@ def evaluate_run(
     if dataset is not None and frame is None:
         changes["dataset"] = str(dataset)
     settings = resolve(lambda kind: model_class(kind).Settings, config_dict=loaded.info["settings"], flags=changes)
+    settings = settings if frame is not None else with_prepared_settings(settings)
     _check_only_judging_changes(loaded, settings)
     display, device = Display(settings), pick_device(settings)
     try:
-        prepared = prepare(settings, frame)
+        with display.stages() as tell:
+            prepared = prepare(settings, frame, tell)
     except DataError as error:
         what = (
             "a frame: pass it as dataset="
@@ -154,6 +159,60 @@ def evaluate_run(
     info = loaded.info | {"protocol": describe_protocol(settings, prepared.interactions, prepared.test), **figures}
     show(display, info)
     return _result(info, Path(folder), settings.as_dict())
+
+
+def prepare_folder(
+    source: Any,
+    out: str | Path,
+    config_file_list: str | Path | Iterable[str | Path] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    *,
+    flags: Mapping[str, Any] | None = None,
+) -> Path:
+    """Read, filter and order a log once, and keep it as a folder from which any run starts at once, whatever its size.
+
+    Args:
+        source: a known name, a path, or a pandas or Polars frame.
+        out: the folder; an earlier prepared folder of that name is replaced, anything else is refused.
+        config_file_list: YAML files of settings; those that are not about the data are for the runs and change nothing here.
+        config_dict: settings of the data: columns, separators, filters; and data_path, state, show_progress. Wins over the files.
+        flags: the same, from the command line; win over all.
+
+    Returns:
+        The folder, which any run and evaluation takes as its dataset.
+
+    Raises:
+        GaterecError: bad settings, bad data, or a folder that can't be written, in one line.
+    """
+    files = [config_file_list] if isinstance(config_file_list, str | Path) else config_file_list or ()
+    for name in {**(config_dict or {}), **(flags or {})}:
+        if name in Settings.model_fields and name not in PREPARING:
+            raise SettingsError(f"{name}: is no setting of the data, but of a run; give it to the run on the prepared folder")
+    frame = None if isinstance(source, str | Path) else source
+    dataset = "DataFrame" if frame is not None else str(source)
+    settings = resolve(lambda kind: model_class(kind).Settings, None, dataset, files, config_dict, flags)
+    if settings.eval_args.order != "TO":
+        raise SettingsError("eval_args.order: logs are prepared in order of time (TO), found RO; run on the log itself")
+    folder = Path(out).expanduser().absolute()
+    check_target(folder)
+    if frame is None and prepared_folder(source, settings.data_path) is not None:
+        raise DataError(f"{source}: is prepared already; expected a log")
+    display, begin = Display(settings), time.monotonic()
+    with display.stages() as tell:
+        log = prepare_log(settings.dataset if frame is None else frame, settings, tell)
+        tell("writing")
+        write_prepared(log, settings, folder)
+    _tell_log(display, log)
+    interactions = log.interactions
+    display.line(
+        f"{interactions.name}: {len(interactions.users) - 1:,} people, {len(interactions.items) - 1:,} items, {len(interactions.item):,} events, "
+        f"prepared in {time.monotonic() - begin:.1f} s: gaterec run --dataset={_quoted(out)}"
+    )
+    return Path(out)
+
+
+PREPARING = frozenset(Data.model_fields) - {"MAX_ITEM_LIST_LENGTH"} | {"data_path", "state", "show_progress"}
+"""Settings that `gaterec prepare` takes."""
 
 
 JUDGING = frozenset(Evaluation.model_fields) | {"dataset", "data_path", "checkpoint_dir", "use_gpu", "gpu_id", "state", "show_progress"}
@@ -295,7 +354,7 @@ def _write_folder(
     folder: Path, settings: Settings, prepared: Prepared, model: SequenceEncoder, judgement: Judgement, info: dict[str, Any]
 ) -> None:
     interactions, cases = prepared.interactions, prepared.test
-    items = item_columns(interactions, prepared.log, settings.ITEM_ID_FIELD)
+    items = item_columns(interactions, prepared.log.items, settings.ITEM_ID_FIELD)
     items = items.with_columns(pl.Series("training_count", prepared.counts.numpy()))
     users = pl.DataFrame({settings.USER_ID_FIELD: interactions.users})
     ranks = judgement.ranks.cpu().numpy()
@@ -340,13 +399,17 @@ def _quoted(value: Any) -> str:
     return shlex.quote(str(value))
 
 
+def _tell_log(display: Display, log: PreparedLog) -> None:
+    for note in log.notes:
+        display.warn(note)
+    if len({step.events for step in log.steps}) > 1:
+        rows = [(step.name, f"{step.events:,}", f"{step.users:,}", f"{step.items:,}") for step in log.steps]
+        display.table("Filters: what each one left", ["filter", "events", "people", "items"], rows)
+
+
 def _tell_data(display: Display, prepared: Prepared, device: torch.device) -> None:
     interactions = prepared.interactions
-    for note in prepared.log.notes:
-        display.warn(note)
-    if len({step.events for step in prepared.steps}) > 1:
-        rows = [(step.name, f"{step.events:,}", f"{step.users:,}", f"{step.items:,}") for step in prepared.steps]
-        display.table("Filters: what each one left", ["filter", "events", "people", "items"], rows)
+    _tell_log(display, prepared.log)
     display.line(
         f"{interactions.name}: {len(interactions.users) - 1:,} people, {len(interactions.items) - 1:,} items, {len(interactions.item):,} events; "
         f"{int(prepared.counts.sum()):,} for training, {len(prepared.valid.relevant):,} for validation, "

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from gaterec import metrics
-from gaterec.data.interactions import Interactions
-from gaterec.data.split import seen_pairs
+from gaterec.data.interactions import AT_A_TIME, Interactions
+from gaterec.data.split import Cases, seen_pairs
 from gaterec.evaluate import Judgement
 from gaterec.report import SliceRow
 
@@ -58,5 +58,11 @@ def _quantile_parts(values: np.ndarray, unit: str, parts: int = 5) -> list[tuple
 
 def _in_history(judgement: Judgement, interactions: Interactions) -> np.ndarray:
     """(R,) whether the same person chose the item before the query."""
-    cases = judgement.cases
-    return np.isin(cases.case * len(interactions.items) + cases.relevant, seen_pairs(interactions, cases))
+    cases, step = judgement.cases, AT_A_TIME // 16
+    repeated = np.zeros(len(cases.relevant), dtype=bool)
+    for begin in range(0, len(cases), step):
+        some = slice(begin, begin + step)
+        theirs = slice(*np.searchsorted(cases.case, [begin, begin + step]))
+        part = Cases(cases.user[some], cases.position[some], cases.relevant[theirs], cases.case[theirs] - begin, 0)
+        repeated[theirs] = np.isin(part.case * len(interactions.items) + part.relevant, seen_pairs(interactions, part))
+    return repeated

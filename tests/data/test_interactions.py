@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gaterec.data import interactions
 from gaterec.data.filters import apply_filters
-from gaterec.data.interactions import Interactions, build_interactions, item_columns
+from gaterec.data.interactions import Interactions, build_interactions, item_columns, stable_argsort
 from gaterec.data.log import Log
 from gaterec.data.read import read_log
 from gaterec.errors import DataError
@@ -21,10 +22,10 @@ def log(users: str, items: str, times: list[Any] | None = None, things: pl.DataF
     return Log("test", "test.inter", pl.DataFrame(columns), items=things)
 
 
-def history(interactions: Interactions, person: str) -> list[str]:
-    p = interactions.users.to_list().index(person)
-    events = interactions.item[interactions.offsets[p] : interactions.offsets[p + 1]]
-    return [interactions.items[int(item)] for item in events]
+def history(found: Interactions, person: str) -> list[str]:
+    p = found.users.to_list().index(person)
+    events = found.item[found.offsets[p] : found.offsets[p + 1]]
+    return [found.items[int(item)] for item in events]
 
 
 def test_the_example_of_the_docstring() -> None:
@@ -154,13 +155,13 @@ def test_nobody_with_two_events_is_an_error(users: str) -> None:
 def test_item_columns_stand_in_the_order_of_the_items() -> None:
     things = pl.DataFrame({"item_id": ["jam", "tea", "pie"], "title": ["Jam", "Tea", "Pie"]})
     source = log("ann ann ann", "tea rye jam", things=things)
-    found = item_columns(build_interactions(source, settings()), source, "item_id")
+    found = item_columns(build_interactions(source, settings()), source.items, "item_id")
     assert found.rows() == [("[padding]", None), ("tea", "Tea"), ("rye", None), ("jam", "Jam")]
 
 
 def test_without_an_item_file_there_are_ids_alone() -> None:
     source = log("ann ann", "tea rye")
-    found = item_columns(build_interactions(source, settings()), source, "item_id")
+    found = item_columns(build_interactions(source, settings()), source.items, "item_id")
     assert found.rows() == [("[padding]",), ("tea",), ("rye",)]
 
 
@@ -170,6 +171,65 @@ def test_user_373_of_ml_100k_comes_out_in_true_order(datasets: Path) -> None:
     rows = [line.split("\t") for line in file.read_text().splitlines()[1:]]
     mine = sorted((int(time), n) for n, (user, _, _, time) in enumerate(rows) if user == "373")
     assert len({np.float32(time) for time, _ in mine}) < len({time for time, _ in mine})
-    interactions = build_interactions(apply_filters(read_log(file, settings()), settings())[0], settings())
-    assert history(interactions, "373") == [rows[n][1] for _, n in mine]
+    found = build_interactions(apply_filters(read_log(file, settings()), settings())[0], settings())
+    assert history(found, "373") == [rows[n][1] for _, n in mine]
     assert len(mine) == 233
+
+
+# -- the quick ways equal the plain ones --------------------------------------------------------------------------------------------
+
+
+def plain(ids: pl.Series) -> tuple[list[str], list[int]]:
+    """Ids in order of first appearance, and the number of each."""
+    known = list(dict.fromkeys(map(str, ids)))
+    return known, [known.index(str(name)) + 1 for name in ids]
+
+
+FAR = 2**62
+SOME_IDS = {
+    "close together": pl.Series("x", [5, 3, 5, 9, 3, -2]),
+    "far apart": pl.Series("x", [FAR, -FAR, 0, FAR, 1, -FAR]),
+    "text": pl.Series("x", ["b", "a", "b", "", "ü", "a"]),
+    "many": pl.Series("x", np.random.default_rng(0).integers(0, 700, 3000) * 10**12),
+    "much text": pl.Series("x", [f"item {n}" for n in np.random.default_rng(0).integers(0, 700, 3000)]),
+    "none": pl.Series("x", [], dtype=pl.Int64),
+    "no text": pl.Series("x", [], dtype=pl.String),
+}
+
+
+@pytest.mark.parametrize("name", SOME_IDS)
+@pytest.mark.parametrize("hashes", ["true", "few bits", "colliding"])
+def test_ids_are_numbered_in_order_of_first_appearance(name: str, hashes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = SOME_IDS[name]
+    if hashes == "few bits":  # many share the last bits, and are searched for
+        monkeypatch.setattr(interactions, "_keys_for", lambda ids: ids.hash() // 2**24 * 2**24)
+    elif hashes == "colliding":
+        monkeypatch.setattr(interactions, "_keys_for", lambda ids: ids.hash() % 2)
+    vocabulary, number = interactions._numbered(ids, "[first]")
+    known, numbers = plain(ids)
+    assert vocabulary.to_list() == ["[first]", *known]
+    assert number.tolist() == numbers
+    assert number.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).integers(-50, 50, 1000),
+        np.random.default_rng(0).integers(0, 9, 1000).astype(np.int32),
+        np.random.default_rng(0).integers(-(2**62), 2**62, 1000) // 2**55 * 2**55,
+        np.array([2**63 - 1, -(2**63), 2**63 - 1, 0, -(2**63)]),
+        np.round(np.random.default_rng(0).normal(size=1000), 1),
+        np.array([], dtype=np.int64),
+        np.array([7]),
+    ],
+)
+def test_the_packed_sort_is_the_stable_sort(values: np.ndarray) -> None:
+    assert stable_argsort(values).tolist() == np.argsort(values, kind="stable").tolist()
+
+
+def test_extreme_times_keep_their_order() -> None:
+    far = 2**63 - 1
+    found = build_interactions(log("u u u v v", "a b c d e", [far, -far, 0, 5, -far]), settings())
+    assert history(found, "u") == ["b", "c", "a"]
+    assert history(found, "v") == ["e", "d"]

@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from gaterec.data.log import Log
 from gaterec.data.read import read_log
 from gaterec.errors import DataError
 from gaterec.settings import Data
+from tests.histories import event_rows as rows
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 CSV = "user_id,item_id,timestamp\n"
@@ -26,10 +26,6 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
     raw = content.encode() if isinstance(content, str) else content
     path.write_bytes(gzip.compress(raw, mtime=0) if name.endswith(".gz") else raw)
     return path
-
-
-def rows(log: Log) -> list[tuple[object, ...]]:
-    return log.events.rows()
 
 
 def fault(source: object, settings: Data | None = None) -> str:
@@ -69,7 +65,7 @@ def test_atomic_types(tmp_path: Path) -> None:
         "user_id:token\titem_id:token\trating:float\ttags:token_seq\tvector:float_seq\n1\t2\t3\ta b\t1 0.5\n1\t3\t\t\t\n",
     )
     log = read_log(path, data())
-    assert log.events.dtypes == [pl.String, pl.String, pl.Float64, pl.List(pl.String), pl.List(pl.Float64)]
+    assert log.events.dtypes == [pl.Int64, pl.Int64, pl.Float64, pl.List(pl.String), pl.List(pl.Float64)]
     assert rows(log) == [("1", "2", 3.0, ["a", "b"], [1.0, 0.5]), ("1", "3", None, None, None)]
 
 
@@ -215,8 +211,8 @@ def test_order_of_ml_100k_user_373(datasets: Path) -> None:
         if user == "373":
             expected.append((int(time), item))
     expected.sort(key=lambda event: event[0])
-    own = events.filter(pl.col("user_id") == "373").sort("timestamp", maintain_order=True)
-    assert list(zip(own["timestamp"], own["item_id"], strict=True)) == expected
+    own = events.filter(pl.col("user_id") == 373).sort("timestamp", maintain_order=True)
+    assert list(zip(own["timestamp"], own["item_id"].cast(pl.String), strict=True)) == expected
     blurred = own["timestamp"].cast(pl.Float32)
     assert blurred.n_unique() < own["timestamp"].n_unique()
 
@@ -390,3 +386,36 @@ def test_frames_that_are_no_log(frame: object, message: str) -> None:
 def test_pandas_columns_of_mixed_objects() -> None:
     pd = pytest.importorskip("pandas", reason="needs pandas")
     assert "DataFrame: can't be read" in fault(pd.DataFrame({"user_id": [1, "a", object()], "item_id": [1, 2, 3]}))
+
+
+# -- whole numbers ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ids", "kept"),
+    [
+        (["1", "20", "300"], pl.Int64),
+        (["0", "9", "10", "99", "100"], pl.Int64),
+        (["9223372036854775807", "1"], pl.Int64),
+        (["1", "020", "300"], pl.String),
+        (["1", "+2"], pl.String),
+        (["1", "-2"], pl.String),
+        (["1", "-0"], pl.String),
+        (["1", " 2"], pl.String),
+        (["1", "2_0"], pl.String),
+        (["1", "2e3"], pl.String),
+        (["1", "x" * 300], pl.String),
+        (["1", "9223372036854775808"], pl.String),
+        ([*map(str, range(5000)), "007"], pl.String),
+        ([*map(str, range(5000)), "x" * 300], pl.String),
+        ([*map(str, range(5000)), "seven"], pl.String),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.csv", "x.inter", "x.csv.gz"])
+def test_ids_are_kept_as_numbers_only_where_their_text_is_not_lost(tmp_path: Path, ids: list[str], kept: type, name: str) -> None:
+    header = HEADER if ".inter" in name else CSV
+    separator = "\t" if ".inter" in name else ","
+    log = read_log(write(tmp_path, name, header + "".join(f"{found}{separator}a{separator}1\n" for found in ids)), data())
+    assert log.events["user_id"].dtype == kept
+    assert log.events["item_id"].dtype == pl.String
+    assert [row[0] for row in rows(log)] == ids

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gaterec.data.interactions import Interactions
+from gaterec.data.interactions import Interactions, stable_argsort
 from gaterec.data.split import Split
 
 
@@ -95,7 +95,7 @@ class TrainingBatches:
         length = (self.context + self.count)[order]
         if self.shuffle:
             pool = np.cumsum(self.count[order]) // (self.POOL * self.batch_size)
-            order = order[np.lexsort((length, pool))]
+            order = order[stable_argsort(pool * (length.max(initial=0) + 1) + length)]  # by pool, then by length
         batch = (np.cumsum(self.count[order]) - 1) // self.batch_size
         batches = np.split(order, np.flatnonzero(np.diff(batch)) + 1)
         return [batches[i] for i in random.permutation(len(batches))] if self.shuffle else batches

@@ -19,7 +19,7 @@ _ISO_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d 
 
 
 def as_ids(column: pl.Series, where: Where, trim: bool = False) -> pl.Series:
-    """Ids as String; empty ones are null.
+    """Ids as String, or as Int64 where they come as integers; empty ones are null.
 
     Numbers must be whole: 196.0 becomes "196", which is what was meant before a missing value made the column one of floats.
 
@@ -27,6 +27,8 @@ def as_ids(column: pl.Series, where: Where, trim: bool = False) -> pl.Series:
         trim: the same for text, where every id of the column has the form 196.0 (CSV).
     """
     dtype = column.dtype
+    if dtype.is_integer() and (numbers := column.cast(pl.Int64, strict=False)).null_count() == column.null_count():
+        return numbers
     if dtype.is_float() or dtype.is_decimal():
         texts = _whole(column, where).cast(pl.String)
     elif dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null):

@@ -1,4 +1,4 @@
-"""Text tables (atomic files, CSV, TSV) to columns of strings.
+"""Text tables (atomic files, CSV, TSV) to columns of strings, or of whole numbers where that loses nothing.
 
 Polars reads, on all cores. Only when it stumbles, or when a row may be incomplete, Python goes over the file line by line and says
 which line is wrong: the common case is fast, the rare one is exact.
@@ -8,7 +8,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -62,10 +62,15 @@ class Delimited:
         except csv.Error as error:
             raise DataError(f"{self.path}:1: expected a header line: {error}") from None
 
-    def columns(self, names: Sequence[str]) -> pl.DataFrame:
-        """The rows under the header: String columns of these names; empty fields are null, blank lines rows of nulls."""
+    def columns(self, names: Sequence[str], whole: Collection[str] = ()) -> pl.DataFrame:
+        """The rows under the header: String columns of these names; empty fields are null, blank lines rows of nulls.
+
+        Args:
+            whole: columns that come as Int64 where every field is a whole number as Python would write it: quicker and smaller than text,
+                and the text can be had back (which "007" or "+7" would not allow).
+        """
         try:
-            frame = self._read()
+            frame = self._read([number for number, name in enumerate(names) if name in whole])
         except (Exception, pl.exceptions.PanicException) as error:
             self._diagnose(names)
             raise DataError(f"{self.path}: can't be read as a table: {first_line(error)}") from None
@@ -83,9 +88,25 @@ class Delimited:
                 return f"{self.path}:{line}"
         return str(self.path)
 
-    def _read(self) -> pl.DataFrame:
-        return pl.read_csv(
-            self.path.absolute() if self.content is None else self.content,
+    def _read(self, whole: list[int]) -> pl.DataFrame:
+        """All columns, those of these numbers as Int64 where that loses nothing."""
+        table = self._scan()
+        names = table.collect_schema().names()
+        start = table.head(1000).collect()
+        candidates = [names[number] for number in whole if number < len(names) and _as_whole(start[names[number]]) is not None]
+        # Texts are let go as soon as they are numbers; their lengths stay, to tell afterwards whether anything was lost.
+        numbers = [pl.col(name).cast(pl.Int64, strict=False) for name in candidates]
+        lengths = [pl.col(name).str.len_bytes().clip(upper_bound=255).cast(pl.UInt8).alias(f"{name}\0") for name in candidates]
+        frame = table.with_columns(*numbers, *lengths).collect(engine="streaming")
+        lost = [name for name in candidates if not _is_whole(frame[name], frame[f"{name}\0"])]
+        if lost:
+            frame = frame.with_columns(table.select(lost).collect(engine="streaming").get_columns())
+        return frame.select(names)
+
+    def _scan(self) -> pl.LazyFrame:
+        """The rows as String columns."""
+        return pl.scan_csv(
+            self.path.absolute() if self.content is None else io.BytesIO(self.content),
             separator=self.separator,
             quote_char='"' if self.quoted else None,
             infer_schema=False,
@@ -163,13 +184,30 @@ def open_delimited(path: Path, separator: str, quoted: bool) -> Delimited:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
 
 
+def _as_whole(texts: pl.Series) -> pl.Series | None:
+    """Text as Int64, if every one is a whole number as Python would write it."""
+    numbers = texts.cast(pl.Int64, strict=False)
+    return numbers if _is_whole(numbers, texts.str.len_bytes()) else None
+
+
+def _is_whole(numbers: pl.Series, lengths: pl.Series) -> bool:
+    """Whether texts of these lengths are these numbers (null: no number) as Python would write them, for no other way is as short."""
+    if numbers.null_count() != lengths.null_count():
+        return False
+    smallest, largest = (pl.select(pl.lit(numbers).min().fill_null(0), pl.lit(numbers).max().fill_null(0).alias("max"))).row(0)
+    if smallest < 0:
+        return False
+    digits = len(numbers) - numbers.null_count() + sum(int((numbers >= 10**power).sum()) for power in range(1, len(str(largest))))
+    return digits == int(lengths.sum())
+
+
 def _suspicious(frame: pl.DataFrame) -> bool:
     """Whether a row may be too short (Polars fills up with nulls, so the last column tells), or a field holds NUL."""
     if frame.height == 0:
         return False
     if frame.to_series(-1).null_count():
         return True
-    return any(column.str.contains("\0", literal=True).any() for column in frame)
+    return any(column.str.contains("\0", literal=True).any() for column in frame if column.dtype == pl.String)
 
 
 def first_line(error: BaseException) -> str:

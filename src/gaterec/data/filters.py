@@ -4,7 +4,7 @@ Each takes a Log and gives a Log; the order of the events stays. The examples in
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial, reduce
 from itertools import pairwise
@@ -52,7 +52,7 @@ def _filters(log: Log, settings: Data) -> list[tuple[str, Callable[[Log], Log]]]
         apply = partial(drop_repeats, user=user, item=item, time=time, keep=settings.rm_dup_inter)
         chosen.append((f"rm_dup_inter {settings.rm_dup_inter}", apply))
     for column, wanted in (settings.val_interval or {}).items():
-        chosen.append((f"val_interval {column}", partial(keep_values, column=column, wanted=wanted)))
+        chosen.append((f"val_interval {column}", partial(keep_values, column=column, wanted=wanted, ids=(user, item))))
     if settings.filter_inter_by_user_or_item and (log.users is not None or log.items is not None):
         chosen.append(("filter_inter_by_user_or_item", partial(keep_known, user=user, item=item)))
     per_user, per_item = _limits(settings.user_inter_num_interval), _limits(settings.item_inter_num_interval)
@@ -81,7 +81,7 @@ def drop_repeats(log: Log, user: str, item: str, time: str, keep: Literal["first
     return replace(log, events=log.events[rows])
 
 
-def keep_values(log: Log, column: str, wanted: str | list[str]) -> Log:
+def keep_values(log: Log, column: str, wanted: str | list[str], ids: Collection[str] = ()) -> Log:
     """The rows whose column has one of the values, in the events and in the user and item features alike; empty fields go.
 
     column="rating", wanted="[4,inf)":
@@ -95,6 +95,7 @@ def keep_values(log: Log, column: str, wanted: str | list[str]) -> Log:
 
     Args:
         wanted: for numbers an interval, or several joined by semicolons; for text a list of values (of a list column one is enough).
+        ids: the columns of ids, whose values are text however they are kept.
 
     Raises:
         DataError: there is no such column, or it is of the other kind.
@@ -108,7 +109,8 @@ def keep_values(log: Log, column: str, wanted: str | list[str]) -> Log:
             f"val_interval: {column!r}: expected a column of {log.source}, found {', '.join(found)}"
             f"{f'; did you mean {near[0]}?' if near else '; mend the name'}"
         )
-    kept = {name: table.filter(_has_value(table[column], wanted)) for name, table in holding.items()}
+    values = {name: table[column].cast(pl.String) if column in ids else table[column] for name, table in holding.items()}
+    kept = {name: table.filter(_has_value(values[name], wanted)) for name, table in holding.items()}
     return replace(log, events=kept.get("events", log.events), users=kept.get("users", log.users), items=kept.get("items", log.items))
 
 
@@ -125,10 +127,11 @@ def keep_known(log: Log, user: str, item: str) -> Log:
         u4   c
     """
     events = log.events
-    if log.users is not None:
-        events = events.filter(pl.col(user).is_in(log.users[user].implode()))
-    if log.items is not None:
-        events = events.filter(pl.col(item).is_in(log.items[item].implode()))
+    for key, features in ((user, log.users), (item, log.items)):
+        if features is not None:
+            ids = events[key].unique()
+            known = ids.filter(ids.cast(pl.String).is_in(features[key].implode()))
+            events = events.filter(pl.col(key).is_in(known.implode()))
     return replace(log, events=events)
 
 
@@ -159,7 +162,7 @@ def keep_active(log: Log, user: str, item: str, per_user: list[Interval], per_it
 
 def _active_rows(features: pl.DataFrame, key: str, events: pl.DataFrame, intervals: list[Interval]) -> pl.DataFrame:
     """The features of ids that the intervals allow; an id without events counts as 0."""
-    counts = events.group_by(key).len("events")
+    counts = events.group_by(key).len("events").with_columns(pl.col(key).cast(pl.String))
     of_row = features.select(key).join(counts, on=key, how="left", maintain_order="left")["events"].fill_null(0)
     return features.filter(pl.select(_within(pl.lit(of_row), intervals)).to_series())
 
@@ -205,8 +208,8 @@ def _as_numbers(column: pl.Series) -> pl.Series:
 
 
 def _counted(name: str, log: Log, settings: Data) -> FilterStep:
-    events = log.events
-    return FilterStep(name, events.height, events[settings.USER_ID_FIELD].n_unique(), events[settings.ITEM_ID_FIELD].n_unique())
+    people, things = log.events.select(pl.col(settings.USER_ID_FIELD, settings.ITEM_ID_FIELD).n_unique()).row(0)
+    return FilterStep(name, log.events.height, people, things)
 
 
 def _told(steps: list[FilterStep]) -> str:

@@ -21,6 +21,8 @@ from gaterec.settings import Settings
 
 UNKNOWN = "[unknown]"
 PADDING = "[padding]"
+AT_A_TIME = 1 << 20
+"""How many events are looked at together where all must be: few enough that what is made of them takes no memory to speak of."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Interactions:
         item: (N,) int32, the item of each event, sorted by person, then by time; equal times keep the order of the log.
         offsets: (U + 1,) int64, person p's events are `item[offsets[p]:offsets[p + 1]]`.
         time: (N,) int64 or float64, what the events were sorted by: times, or row numbers where the log has no times.
+        digest: the fingerprint, where it is known already.
+        counts: (V,) int64, how often each item was chosen, where it is known already.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Interactions:
     item: np.ndarray
     offsets: np.ndarray
     time: np.ndarray
+    digest: str | None = None
+    counts: np.ndarray | None = None
 
     @property
     def lengths(self) -> np.ndarray:
@@ -53,8 +59,19 @@ class Interactions:
         """(N,) int32, the person of each event."""
         return np.repeat(np.arange(len(self.users), dtype=np.int32), self.lengths)
 
+    def item_counts(self) -> np.ndarray:
+        """(V,) int64, how often each item was chosen."""
+        if self.counts is not None:
+            return self.counts
+        counts = np.zeros(len(self.items), dtype=np.int64)
+        for begin in range(0, len(self.item), AT_A_TIME):  # NumPy counts 64-bit numbers, and would copy all events at once
+            counts += np.bincount(self.item[begin : begin + AT_A_TIME], minlength=len(self.items))
+        return counts
+
     def fingerprint(self) -> str:
         """A digest of all histories and ids: equal for equal data, however it was read."""
+        if self.digest is not None:
+            return self.digest
         digest = hashlib.sha256()
         for array in (self.item, self.offsets, self.time):
             digest.update(np.ascontiguousarray(array).data)
@@ -72,39 +89,106 @@ def build_interactions(log: Log, settings: Settings) -> Interactions:
     Raises:
         DataError: when nobody has two events, so that there is nothing to learn from.
     """
-    people, things = settings.USER_ID_FIELD, settings.ITEM_ID_FIELD
-    users, items = _vocabulary(log.events[people], UNKNOWN), _vocabulary(log.events[things], PADDING)
-    rows = pl.DataFrame({"user": _codes(log.events[people], users), "item": _codes(log.events[things], items), "key": _keys(log, settings)})
-    rows = rows.sort("user", "key", maintain_order=True)
-    counts = np.bincount(rows["user"].to_numpy(), minlength=len(users))
+    users, person = _numbered(log.events[settings.USER_ID_FIELD], UNKNOWN)
+    items, thing = _numbered(log.events[settings.ITEM_ID_FIELD], PADDING)
+    counts = np.bincount(person, minlength=len(users))
     if counts.max(initial=0) < 2:
         raise DataError(f"{log.source}: nobody has two events, so there is no next item to learn from ({len(log.events):,} events)")
-    return Interactions(
-        name=log.name,
-        users=users,
-        items=items,
-        item=rows["item"].cast(pl.Int32).to_numpy(writable=True),
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        time=rows["key"].to_numpy(),
-    )
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    order, time = _in_order(person, _keys(log, settings), offsets)
+    return Interactions(log.name, users, items, thing[order], offsets, time)
 
 
-def item_columns(interactions: Interactions, log: Log, item_field: str) -> pl.DataFrame:
+def item_columns(interactions: Interactions, features: pl.DataFrame | None, item_field: str) -> pl.DataFrame:
     """One row per item in the order of the ids, padding first: its id, and what the `.item` file says of it (null where nothing)."""
     ids = pl.DataFrame({item_field: interactions.items})
-    return ids if log.items is None else ids.join(log.items, on=item_field, how="left", maintain_order="left")
+    return ids if features is None else ids.join(features, on=item_field, how="left", maintain_order="left")
 
 
-def _vocabulary(ids: pl.Series, first: str) -> pl.Series:
-    """All ids in order of first appearance, behind one that stands for none of them (in more brackets, where a log has that very id)."""
-    known = ids.unique(maintain_order=True)
-    while first in known:
+def _numbered(ids: pl.Series, first: str) -> tuple[pl.Series, np.ndarray]:
+    """All ids in order of first appearance, behind one that stands for none of them, and the number of each event's id, (N,) int32."""
+    keys = _keys_for(ids)
+    firsts = keys.arg_unique()
+    known, number = ids.gather(firsts), _places(keys.gather(firsts).to_numpy(), keys.to_numpy())
+    if keys is not ids and not _are_at(ids, known, number):  # two ids have the same hash
+        known = ids.unique(maintain_order=True)
+        number = ids.cast(pl.String).cast(pl.Enum(known.cast(pl.String))).to_physical().cast(pl.Int32).to_numpy(writable=True)
+    texts = known.cast(pl.String)
+    while first in texts:  # in more brackets, where a log has that very id
         first = f"[{first}]"
-    return pl.concat([pl.Series(ids.name, [first]), known])
+    number += 1
+    return pl.concat([pl.Series(ids.name, [first]), texts]), number
 
 
-def _codes(ids: pl.Series, vocabulary: pl.Series) -> pl.Series:
-    return ids.cast(pl.Enum(vocabulary)).to_physical()
+def _keys_for(ids: pl.Series) -> pl.Series:
+    """(N,) numbers that stand for ids: themselves where they lie close together, else their hashes (UInt64)."""
+    if ids.dtype == pl.Int64 and len(ids):
+        low, high = int(ids.to_numpy().min()), int(ids.to_numpy().max())
+        if high - low <= max(4 * len(ids), 1_000_000):
+            return ids
+    return ids.hash()
+
+
+def _places(known: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """(N,) int32: where each key stands in `known`, whose keys are all different.
+
+    A table tells, by the key itself or by the last bits of a hash; those few whose last bits several have are searched for.
+    """
+    hashed = keys.dtype == np.uint64
+    low = known.min() if len(known) and not hashed else 0
+    size = 1 << (16 * len(known)).bit_length() if hashed else int(known.max() - low) + 1
+    slots, slot_of = (np.bitwise_and(part, np.uint64(size - 1)).view(np.int64) if hashed else part - low for part in (known, keys))
+    table = np.full(size, -1, dtype=np.int32)
+    table[slots] = np.arange(len(known), dtype=np.int32)
+    if hashed:
+        table[np.bincount(slots, minlength=size) > 1] = -1
+    places: np.ndarray = table[slot_of]
+    shared = np.flatnonzero(places < 0)
+    if len(shared):
+        order = np.argsort(known)
+        places[shared] = order[np.searchsorted(known, keys[shared], sorter=order)]
+    return places
+
+
+def _are_at(ids: pl.Series, known: pl.Series, places: np.ndarray) -> bool:
+    """Whether every id is the known one at its place."""
+    blocks = (slice(begin, begin + AT_A_TIME) for begin in range(0, len(ids), AT_A_TIME))
+    return all(bool((ids[block] == known.gather(places[block])).all()) for block in blocks)
+
+
+def _in_order(person: np.ndarray, key: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,), (N,): the events sorted by person, then by key, and their keys; equal ones keep their order.
+
+    >>> _in_order(np.array([1, 2, 1, 2]), np.array([3, 1, 2, 9]), np.array([0, 0, 2, 4]))
+    (array([2, 0, 1, 3]), array([2, 3, 1, 9]))
+    """
+    order = stable_argsort(person)
+    ordered = key[order]
+    falls = np.zeros(len(order), dtype=bool)
+    falls[1:] = ordered[1:] < ordered[:-1]
+    falls[offsets[offsets < len(order)]] = False  # where another person's history begins
+    if falls.any():  # someone's events are not in order of time yet
+        order = stable_argsort(key)
+        order = order[stable_argsort(person[order])]
+        ordered = key[order]
+    return order, ordered
+
+
+def stable_argsort(values: np.ndarray) -> np.ndarray:
+    """Equals np.argsort(values, kind="stable"), but several times faster where value and row number fit into 63 bits together.
+
+    Such pairs are all different, so the quickest sort of integers is a stable one.
+    """
+    bits = len(values).bit_length()
+    low, high = (values.min(), values.max()) if len(values) else (0, 0)
+    if not np.issubdtype(values.dtype, np.integer) or (int(high) - int(low)).bit_length() + bits > 63:
+        return np.argsort(values, kind="stable")
+    packed = values.astype(np.int64) - low
+    packed <<= bits
+    packed |= np.arange(len(values))
+    packed.sort()
+    packed &= (1 << bits) - 1
+    return packed
 
 
 def _keys(log: Log, settings: Settings) -> np.ndarray:

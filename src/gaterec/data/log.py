@@ -12,8 +12,8 @@ class Log:
     Attributes:
         name: the dataset's name, for titles and file names.
         source: the path it came from, or a word such as "DataFrame"; for messages.
-        events: columns under their own names. The user and item columns are String; the time column, where there is one,
-            is Int64 or Float64 (dates are microseconds since 1970); further columns are Float64, String or lists of these.
+        events: columns under their own names. The user and item columns are String, or Int64 where the text of every id is that of a
+            whole number as Python writes it, which is quicker; the time column, where there is one, is Int64 or Float64 (dates are microseconds since 1970); further columns are Float64, String or lists of these.
         users: what a `.user` file says, one row per person; the user column is String.
         items: what an `.item` file says, one row per item; the item column is String.
         notes: lines that a person should read (what was dropped while reading, and why).

@@ -234,9 +234,9 @@ def _read_table(path: Path, settings: Data) -> Table:
         separator = TEXT_SEPARATORS[suffix] if settings.field_separator == "\t" else settings.field_separator
         _check_separator(separator)
         file = open_delimited(path, separator, quoted=True)
-        table = _text_table(file, file.header())
+        table = _text_table(file, file.header(), settings)
     elif suffix in (".inter", ".user", ".item"):
-        table = _read_atomic(path, settings.field_separator)
+        table = _read_atomic(path, settings)
     else:
         raise DataError(f"{path}: expected {FORMATS}, found {suffix or 'a name without an ending'}")
     if table.frame.height == 0:
@@ -249,9 +249,9 @@ def _check_separator(separator: str) -> None:
         raise DataError(f"field_separator: expected one plain character, such as a tab or a comma, found {separator!r}")
 
 
-def _read_atomic(path: Path, separator: str) -> Table:
-    _check_separator(separator)
-    file = open_delimited(path, separator, quoted=False)
+def _read_atomic(path: Path, settings: Data) -> Table:
+    _check_separator(settings.field_separator)
+    file = open_delimited(path, settings.field_separator, quoted=False)
     types: dict[str, str] = {}
     names: list[str] = []
     for field in file.header():
@@ -263,16 +263,18 @@ def _read_atomic(path: Path, separator: str) -> Table:
             )
         names.append(name)
         types[name] = kind
-    return replace(_text_table(file, names), types=types)
+    return replace(_text_table(file, names, settings), types=types)
 
 
-def _text_table(file: Delimited, names: list[str]) -> Table:
+def _text_table(file: Delimited, names: list[str], settings: Data) -> Table:
     if len(names) > MAX_COLUMNS:
         raise DataError(f"{file.path}:1: expected at most {MAX_COLUMNS:,} columns, found {len(names):,}; is the separator right?")
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
         raise DataError(f"{file.path}:1: {shortened(name)!r}: expected every column once, found it {times} times; rename one")
-    return Table(str(file.path), file.columns(names), file.where)
+    events = settings.USER_ID_FIELD in names and settings.ITEM_ID_FIELD in names  # the ids of features stay text, to be joined by
+    whole = (settings.USER_ID_FIELD, settings.ITEM_ID_FIELD, settings.TIME_FIELD) if events else ()
+    return Table(str(file.path), file.columns(names, whole), file.where)
 
 
 def _read_parquet(path: Path) -> Table:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from gaterec.data.interactions import Interactions
+from gaterec.data.interactions import AT_A_TIME, Interactions
 from gaterec.errors import DataError
 from gaterec.settings import EvalArgs
 
@@ -134,6 +134,16 @@ def _by_moment(interactions: Interactions, shares: list[float]) -> tuple[np.ndar
     before = np.bincount(interactions.user[interactions.time <= moment], minlength=len(interactions.users))
     train = np.floor(before * (first / (1 - last)) + 1e-9).astype(np.int64)
     return train, before - train
+
+
+def training_counts(interactions: Interactions, split: Split) -> np.ndarray:
+    """(V,) int64, how often each item was chosen in training: of all events those that are not held out."""
+    counts = interactions.item_counts().copy()
+    ends, step = interactions.offsets[1:], AT_A_TIME // 16
+    for people in (slice(begin, begin + step) for begin in range(0, len(ends), step)):
+        held_out = ranges(split.train_end[people], ends[people] - split.train_end[people])
+        counts -= np.bincount(interactions.item[held_out], minlength=len(counts))
+    return counts
 
 
 def make_cases(interactions: Interactions, split: Split, part: Part, target: Literal["next", "all"]) -> Cases:

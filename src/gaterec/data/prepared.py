@@ -1,0 +1,257 @@
+"""Logs made ready: read, filtered and put in order once, then kept as a folder of arrays that opens at once, whatever its size.
+
+    prepared.json             format, name, source, settings, counts, fingerprint, notes, what each filter left, sizes of the files
+    item.npy, offsets.npy, time.npy     the histories (see interactions.py); mapped into memory, so only what is used is read
+    counts.npy                how often each item was chosen
+    users.parquet             ids of people in the order of their numbers; row 0 is "someone we don't know"
+    items.parquet             ids of items likewise; row 0 is padding
+    user_features.parquet, item_features.parquet    what the `.user` and `.item` files say, where there are such files
+
+How a log is read, filtered and ordered was settled when it was prepared; how it is split is up to each run.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import ValidationError
+
+import gaterec
+from gaterec.data.catalog import load_dataset
+from gaterec.data.filters import FilterStep, apply_filters
+from gaterec.data.interactions import Interactions, build_interactions
+from gaterec.data.log import Log
+from gaterec.errors import DataError, SettingsError
+from gaterec.files import folder_written_whole
+from gaterec.settings import Data, Settings
+
+FORMAT = 1
+"""The version of the folder's layout; a folder of a newer one is refused."""
+
+ABOUT = "prepared.json"
+ARRAYS = {"item": np.int32, "offsets": np.int64, "time": None, "counts": np.int64}
+TABLES = ("users", "items", "user_features", "item_features")
+FILES = {ABOUT, *(f"{name}.npy" for name in ARRAYS), *(f"{name}.parquet" for name in TABLES)}
+FIXED = tuple(name for name in Data.model_fields if name != "MAX_ITEM_LIST_LENGTH")
+"""The settings that are settled when a log is prepared."""
+
+IN_ABOUT: dict[str, type] = {"name": str, "source": str, "settings": dict, "fingerprint": str, "notes": list, "steps": list, "files": dict}
+"""What prepared.json can't lack, and the type of each."""
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class PreparedLog:
+    """A log that was read, filtered and put in order.
+
+    Attributes:
+        interactions: the histories.
+        source: the path that the log came from, or a word such as "DataFrame"; for messages.
+        users, items: what the `.user` and `.item` files say, one row per person or item; None where there is no such file.
+        notes: lines that a person should read.
+        steps: what was read, and what each filter left.
+    """
+
+    interactions: Interactions
+    source: str
+    users: pl.DataFrame | None
+    items: pl.DataFrame | None
+    notes: tuple[str, ...]
+    steps: tuple[FilterStep, ...]
+
+
+def prepare_log(dataset: Any, settings: Settings, tell: Tell = lambda text: None) -> PreparedLog:
+    """What `dataset` means, made ready: a log is read, filtered and ordered, a prepared folder is opened.
+
+    Args:
+        dataset: a Log, or anything that load_dataset takes, or the path of a prepared folder.
+        tell: told what is being done.
+
+    Raises:
+        DataError: the log can't be read, or nothing is left of it; or the folder is damaged.
+    """
+    folder = prepared_folder(dataset, settings.data_path)
+    if folder is not None:
+        return open_prepared(folder)
+    tell("reading the log")
+    log = dataset if isinstance(dataset, Log) else load_dataset(dataset, settings.data_path, settings, show_progress=settings.show_progress)
+    tell("filtering")
+    log, steps = apply_filters(log, settings)
+    tell("putting events in order")
+    return PreparedLog(build_interactions(log, settings), log.source, log.users, log.items, log.notes, tuple(steps))
+
+
+# -- folders --------------------------------------------------------------------------------------------------------------------------
+
+
+def prepared_folder(dataset: Any, data_path: str | Path) -> Path | None:
+    """The prepared folder that `dataset` names, as a path or in data_path; None if it is something else."""
+    if not isinstance(dataset, str | Path) or str(dataset) in ("", "demo"):
+        return None
+    places = (Path(dataset).expanduser(), Path(data_path).expanduser() / dataset)
+    try:
+        return next((place for place in places if (place / ABOUT).is_file()), None)
+    except (OSError, ValueError):  # no path at all, which is told where it is looked for as a log
+        return None
+
+
+def check_target(folder: Path) -> None:
+    """Raise DataError unless a prepared folder may be written there: nothing stands there, or an empty folder, or an earlier one of ours."""
+    if not folder.exists():
+        return
+    found = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else None
+    if found is None or (found and (ABOUT not in found or not FILES.issuperset(found))):
+        what = "a file" if found is None else ", ".join([name for name in found if name not in FILES or ABOUT not in found][:5])
+        raise DataError(f"{folder}: expected a new folder, or one that was prepared before, found {what}; give another name")
+
+
+def write_prepared(log: PreparedLog, settings: Settings, folder: Path) -> None:
+    """Write the folder whole or not at all; an earlier prepared folder of that name is replaced.
+
+    Raises:
+        DataError: something else stands there.
+        RunError: the disk is full or the place can't be written.
+    """
+    check_target(folder)
+    interactions = log.interactions
+    tables = {
+        "users": pl.DataFrame({"id": interactions.users}),
+        "items": pl.DataFrame({"id": interactions.items}),
+        "user_features": log.users,
+        "item_features": log.items,
+    }
+    arrays = {"item": interactions.item, "offsets": interactions.offsets, "time": interactions.time, "counts": interactions.item_counts()}
+    about = {
+        "format": FORMAT,
+        "gaterec": gaterec.__version__,
+        "name": interactions.name,
+        "source": log.source,
+        "people": len(interactions.users) - 1,
+        "items": len(interactions.items) - 1,
+        "events": len(interactions.item),
+        "fingerprint": interactions.fingerprint(),
+        "settings": settings.model_dump(mode="json", include=set(FIXED)),
+        "notes": list(log.notes),
+        "steps": [list(step) for step in log.steps],
+    }
+    with folder_written_whole(folder) as part:
+        for name, array in arrays.items():
+            np.save(part / f"{name}.npy", array, allow_pickle=False)
+        for name, table in tables.items():
+            if table is not None:
+                _write_table(table, part / f"{name}.parquet")
+        about["files"] = {file.name: file.stat().st_size for file in sorted(part.iterdir())}
+        (part / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def open_prepared(folder: Path) -> PreparedLog:
+    """The log in a prepared folder; its arrays are mapped, so opening takes no time and reads next to nothing.
+
+    Raises:
+        DataError: the folder is half there, damaged, or of a newer version.
+    """
+    about = read_about(folder)
+    for name, size in about["files"].items():
+        file = folder / name
+        found = file.stat().st_size if file.is_file() else None
+        if found != size:
+            what = "none" if found is None else f"{found:,} bytes"
+            raise DataError(f"{file}: expected the file of {size:,} bytes that was prepared, found {what}; prepare the log again")
+    try:
+        arrays = {name: _mapped(folder / f"{name}.npy", dtype) for name, dtype in ARRAYS.items()}
+        tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in TABLES if f"{name}.parquet" in about["files"]}
+        users, items = (tables[name].to_series(0).rename(name) for name in ("users", "items"))
+        steps = tuple(FilterStep(str(name), *map(int, left)) for name, *left in about["steps"])
+        interactions = Interactions(
+            about["name"], users, items, arrays["item"], arrays["offsets"], arrays["time"], about["fingerprint"], arrays["counts"]
+        )
+        _check_shapes(interactions)
+    except (OSError, ValueError, EOFError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{folder}: is damaged: {next(iter(str(error).splitlines()), '')}; prepare the log again") from None
+    return PreparedLog(
+        interactions, about["source"], tables.get("user_features"), tables.get("item_features"), tuple(map(str, about["notes"])), steps
+    )
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """All of prepared.json.
+
+    Raises:
+        DataError: it is damaged, or of a newer gaterec.
+    """
+    file = folder / ABOUT
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file}: can't be read: {error}; prepare the log again") from None
+    found = about.get("format") if isinstance(about, dict) else None
+    if not isinstance(found, int):
+        raise DataError(f"{file}: expected a log that gaterec prepared, found no format number in it")
+    if found > FORMAT:
+        raise DataError(
+            f"{folder}: was prepared by gaterec {about.get('gaterec')} in format {found}; this gaterec {gaterec.__version__} reads up to {FORMAT}: upgrade it"
+        )
+    for name, kind in IN_ABOUT.items():
+        if not isinstance(about.get(name), kind):
+            raise DataError(f"{file}: is damaged: {name} is {'of a wrong type' if name in about else 'missing'}; prepare the log again")
+    if not all(isinstance(size, int) for size in about["files"].values()):
+        raise DataError(f"{file}: is damaged: the sizes of the files are of a wrong type; prepare the log again")
+    return dict(about)
+
+
+def with_prepared_settings(settings: Settings) -> Settings:
+    """The settings of a run on a prepared folder, with those that were settled when it was prepared; as they are on any other dataset.
+
+    Raises:
+        SettingsError: one of those was given, and differs.
+        DataError: the folder is damaged.
+    """
+    folder = prepared_folder(settings.dataset, settings.data_path)
+    if folder is None:
+        return settings
+    try:
+        before = Data.model_validate(read_about(folder)["settings"])
+    except ValidationError:
+        raise DataError(f"{folder / ABOUT}: is damaged: its settings are none of this gaterec; prepare the log again") from None
+    for name in FIXED:
+        then, now = getattr(before, name), getattr(settings, name)
+        if name in settings.model_fields_set and then != now:
+            raise SettingsError(f"{name}: {folder} was prepared with {then!r}, found {now!r}; leave it out, or prepare the log anew")
+    if settings.eval_args.order != "TO":
+        raise SettingsError(f"eval_args.order: {folder} is in order of time (TO), found {settings.eval_args.order}; run on the log itself")
+    return settings.model_copy(update={name: getattr(before, name) for name in FIXED})
+
+
+def _write_table(table: pl.DataFrame, file: Path) -> None:
+    try:
+        table.write_parquet(file)
+    except pl.exceptions.PolarsError as error:
+        raise OSError(str(error).splitlines()[0]) from None
+
+
+def _mapped(file: Path, dtype: type | None) -> np.ndarray:
+    """An array on the disk. Pages are copied if they are ever written to, which nothing does: torch takes no array that can't be."""
+    array = np.asarray(np.load(file, mmap_mode="c", allow_pickle=False))
+    if array.ndim != 1 or array.dtype not in ((dtype,) if dtype else (np.int64, np.float64)):
+        raise ValueError(f"{file.name} holds {array.dtype} of {array.ndim} dimensions")
+    return array
+
+
+def _check_shapes(interactions: Interactions) -> None:
+    users, items, offsets = interactions.users, interactions.items, interactions.offsets
+    events = len(interactions.item)
+    good = (
+        len(offsets) == len(users) + 1
+        and offsets[0] == 0
+        and offsets[-1] == events == len(interactions.time)
+        and bool(np.all(offsets[1:] >= offsets[:-1]))
+        and len(interactions.item_counts()) == len(items)
+        and users.dtype == items.dtype == pl.String
+    )
+    if not good:
+        raise ValueError("its files don't fit together")
