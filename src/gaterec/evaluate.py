@@ -193,9 +193,10 @@ def _restriction(
     def restrict(scores: Tensor, begin: int, end: int) -> Tensor:
         if not settings.repeatable:
             row = np.repeat(np.arange(end - begin) * size, past[begin:end])
-            seen = np.unique(row + interactions.item[ranges(start[begin:end], past[begin:end])])
+            seen = np.sort(row + interactions.item[ranges(start[begin:end], past[begin:end])])
             scores.view(-1).index_fill_(0, torch.from_numpy(seen).to(device), -torch.inf)
-            left = size - 1 - np.bincount(seen // size, minlength=end - begin)
+            once = seen[np.diff(seen, prepend=-1) > 0]
+            left = size - 1 - np.bincount(once // size, minlength=end - begin)
         if drawn is not None:
             first, last = np.searchsorted(asked.case, [begin, end])
             keep = torch.zeros(scores.shape, dtype=torch.bool, device=device)

@@ -1,21 +1,16 @@
 """How many numbers of a row are above, or not below, a threshold; and how many of its equals a lot puts before a number.
 
-On a CPU NumPy counts: a comparison leaves one byte per number, eight of these bytes are read as one 64-bit number, and those are added, at
-most 255 of them so that no byte overflows. (Torch compares several times slower, and its sum of truth values turns each of them into 64 bits
-first.) Work is cut so small that it stays in a core's cache.
+On a CPU NumPy compares, and torch adds: a comparison leaves one byte per number, eight of these bytes are read as one 64-bit number, and those
+are added, at most 255 of them so that no byte overflows. (Torch compares several times slower than NumPy, and its own sum of truth values
+turns each of them into 64 bits first.) Work is cut so small that it stays in a core's cache.
 """
-
-import math
-from collections.abc import Callable
-from operator import eq, ge, gt, lt
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-CPU_BLOCK, OTHER_BLOCK = 1 << 20, 1 << 26
-"""How many comparisons are held at a time."""
+CPU_BLOCK, OTHER_BLOCK = 1 << 20, 1 << 27
+"""About how many bytes are at work at a time: on a CPU they must fit into a core's second-level cache."""
 
 
 def count_above(rows: Tensor, row: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,26 +19,39 @@ def count_above(rows: Tensor, row: Tensor, threshold: Tensor) -> tuple[Tensor, T
     Equals `(rows[row] > threshold[:, None]).sum(1), (rows[row] >= threshold[:, None]).sum(1)`. Fastest where no row has more thresholds
     than the one before it.
     """
-    if not len(row):
-        return torch.empty_like(row), torch.empty_like(row)
+    above, upto = torch.empty_like(row), torch.empty_like(row)
+    if by_numpy(rows) and len(row):
+        return _count_above_by_numpy(rows, row, threshold)
+    for part in _parts(len(row), rows):
+        these, limit = rows[row[part]], threshold[part, None]
+        above[part], upto[part] = (these > limit).sum(1), (these >= limit).sum(1)
+    return above, upto
+
+
+def _count_above_by_numpy(rows: Tensor, row: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     number = torch.bincount(row, minlength=len(rows))  # (C,) how many thresholds each row has
-    place = torch.arange(len(row), device=row.device) - (number.cumsum(0) - number)[row]
-    widths = number.tolist()
-    limits = rows.new_full((len(rows), max(widths), 1), torch.inf)
+    place = torch.arange(len(row)) - (number.cumsum(0) - number)[row]
+    widths, (queries, size) = number.tolist(), rows.shape
+    limits = rows.new_full((queries, max(widths), 1), torch.inf)
     limits[row, place, 0] = threshold
-    found = torch.zeros(2, len(rows), max(widths), dtype=torch.int64, device=rows.device)
-    truths = _Truths(rows)
-    values, bounds, counts = truths.arrays(rows[:, None], limits, found)
+    values, bounds = rows.numpy()[:, None], limits.numpy()
+    most = max(1, CPU_BLOCK // (2 * size))
+    lanes, truths = _truths(2, most, size)
+    found = torch.zeros(2, queries, max(widths), lanes.shape[2], dtype=torch.int64)
     begin = 0
-    while begin < len(rows):
-        end = min(begin + max(1, truths.most // max(widths[begin], 1)), len(rows))
-        width, step = max(widths[begin:end]), max(1, truths.most // (end - begin))
+    while begin < queries:
+        # A block is some rows, and all their thresholds, or as many as there is memory for.
+        end = min(begin + max(1, CPU_BLOCK // (size * (rows.element_size() + 2 * widths[begin]))), queries)
+        width, step = max(widths[begin:end]), max(1, most // (end - begin))
         for first in range(0, width, step):
-            block = slice(begin, end), slice(first, min(first + step, width))
-            for count, how in zip(counts, (gt, ge), strict=True):
-                count[block] = truths.sum(truths.compare(how, values[begin:end], bounds[block]))
+            limit = bounds[begin:end, first : min(first + step, width)]
+            shape, count = limit.shape[:2], limit.size
+            np.greater(values[begin:end], limit, out=truths[0, :count].reshape(*shape, size))
+            np.greater_equal(values[begin:end], limit, out=truths[1, :count].reshape(*shape, size))
+            found[:, begin:end, first : first + shape[1]] = lanes[:, :count].sum(-1).view(2, *shape, -1)
         begin = end
-    return found[0, row, place], found[1, row, place]
+    above, upto = _bytes(found[:, row, place])
+    return above, upto
 
 
 def count_ties_before(rows: Tensor, row: Tensor, item: Tensor, lot: Tensor, draw: Tensor) -> Tensor:
@@ -58,25 +66,32 @@ def count_ties_before(rows: Tensor, row: Tensor, item: Tensor, lot: Tensor, draw
     Equals, with order = (lot + draw[row, None]) % V, `((rows[row] == rows[row, item][:, None]) & (order < order.gather(1, item[:, None]))).sum(1)`.
     """
     size = rows.shape[1]
+    if not by_numpy(rows):
+        before = torch.empty_like(row)
+        for part in _parts(len(row), rows):
+            order = (lot + draw[row[part], None]) % size
+            equal = rows[row[part]] == rows[row[part], item[part]][:, None]
+            before[part] = (equal & (order < order.gather(1, item[part, None]))).sum(1)
+        return before
     # Before an item stand the lots from the row's first one up to its own, going around behind the last lot.
     first, own = (size - draw[row]) % size, lot[item]
     around = own < first
-    low, high = torch.where(around, own, first).int()[:, None], torch.where(around, first, own).int()[:, None]
-    found = torch.empty(2, len(row), dtype=torch.int64, device=rows.device)
-    truths = _Truths(rows)
-    values, mine, lots, lows, highs, (equal, between) = truths.arrays(rows, rows[row, item][:, None], lot.int()[None], low, high, found)
-    (picked,) = truths.arrays(row)
-    for begin in range(0, len(row), truths.most):
-        part = slice(begin, begin + truths.most)
-        same = truths.compare(eq, values[picked[part]], mine[part])
-        equal[part] = truths.sum(same)
-        same &= truths.compare(ge, lots, lows[part], memory=1)
-        same &= truths.compare(lt, lots, highs[part], memory=1)
-        between[part] = truths.sum(same)
-    return torch.where(around, found[0] - found[1], found[1])
-
-
-NUMPY = {gt: np.greater, ge: np.greater_equal, lt: np.less, eq: np.equal}
+    low, high = torch.where(around, own, first).int()[:, None].numpy(), torch.where(around, first, own).int()[:, None].numpy()
+    values, mine, lots = rows.numpy(), rows[row, item][:, None].numpy(), lot.int().numpy()
+    step = max(1, CPU_BLOCK // (size * (rows.element_size() + 2)))
+    lanes, truths = _truths(2, min(step, len(row)), size)
+    found = torch.empty(2, len(row), lanes.shape[2], dtype=torch.int64)
+    for begin in range(0, len(row), step):
+        part = slice(begin, begin + step)
+        these = row[part].numpy()
+        equal, between = truths[:, : len(these)]
+        np.equal(values[these], mine[part], out=equal)
+        np.greater_equal(lots, low[part], out=between)
+        between &= lots < high[part]
+        between &= equal
+        found[:, part] = lanes[:, : len(these)].sum(-1)
+    equals, inside = _bytes(found)
+    return torch.where(around, equals - inside, inside)
 
 
 def by_numpy(rows: Tensor) -> bool:
@@ -84,36 +99,22 @@ def by_numpy(rows: Tensor) -> bool:
     return rows.device.type == "cpu"
 
 
-class _Truths:
-    """What comparisons along rows find, and the sums of it: by NumPy on a CPU, by torch elsewhere.
+def _parts(count: int, rows: Tensor) -> list[slice]:
+    """count copies of rows, cut into slices that fit into memory."""
+    step = max(1, OTHER_BLOCK // max(rows.shape[1] * rows.element_size(), 1))
+    return [slice(begin, min(begin + step, count)) for begin in range(0, count, step)]
 
-    Args:
-        rows: (C, V).
-    """
 
-    def __init__(self, rows: Tensor) -> None:
-        self.size, self.numpy = rows.shape[1], by_numpy(rows)
-        self.most = max(1, (CPU_BLOCK if self.numpy else OTHER_BLOCK) // max(self.size, 1))  # rows at a time
-        lanes = -(-self.size // 8)
-        self.sums = max(1, -(-lanes // 255))  # a row's lanes are added in so many sums
-        self.memory = np.zeros((2, self.most, self.sums, max(1, -(-lanes // self.sums))) if self.numpy else 0, dtype=np.uint64)
+def _truths(kinds: int, count: int, size: int) -> tuple[Tensor, np.ndarray]:
+    """Memory for truth values: as lanes (kinds, count, sums, at most 255) int64, eight to a lane, and as (kinds, count, size) of them."""
+    lanes = -(-size // 8)
+    sums = -(-lanes // 255)
+    memory = torch.empty(kinds, count, sums, -(-lanes // sums), dtype=torch.int64)
+    truths = memory.numpy().view(np.bool_).reshape(kinds, count, -1)
+    truths[..., size:] = False
+    return memory, truths[..., :size]
 
-    def arrays(self, *tensors: Tensor) -> Any:
-        """The tensors as what is reckoned with."""
-        return tuple(tensor.numpy() for tensor in tensors) if self.numpy else tensors
 
-    def compare(self, how: Callable[[Any, Any], Any], left: Any, right: Any, memory: int = 0) -> Any:
-        """left (..., V) with right (..., 1), whose shape counts -> what `sum` and & take, until the same memory is used again."""
-        if not self.numpy:
-            return how(left, right)
-        shape = right.shape[:-1]
-        lanes = self.memory[memory, : math.prod(shape)].reshape(*shape, self.sums, -1)
-        NUMPY[how](left, right, out=lanes.reshape(*shape, -1).view(np.bool_)[..., : self.size])
-        return lanes
-
-    def sum(self, truths: Any) -> Any:
-        """How many are true, along the last dimension. (...) int64"""
-        if not self.numpy:
-            return truths.sum(-1)
-        bytes_of = torch.from_numpy(np.add.reduce(truths, -1).view(np.uint8))  # (..., 8 sums)
-        return bytes_of.double().sum(-1).numpy()
+def _bytes(sums: Tensor) -> Tensor:
+    """(..., sums) int64 sums of lanes -> (...) int64 the sum of all their bytes."""
+    return sums.contiguous().view(torch.uint8).double().sum(-1).long()

@@ -4,6 +4,7 @@ Scores come in tiles of a few queries by the whole catalogue. On a CPU every cor
 with it while it is in the cache, by itself; what a tile gives doesn't depend on who takes it, so results are the same bits every time.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,10 +23,20 @@ SCORES_AT_A_TIME = 2_000_000
 
 
 def products(queries: Tensor, weight: Tensor, bias: Tensor) -> Callable[[int, int], Tensor]:
-    """Rows of `queries @ weight.T + bias`: (C, D), (V, D), (V,). The bias is one more feature, so that a tile is one product and nothing else."""
+    """Rows of `queries @ weight.T + bias`: (C, D), (V, D), (V,). The bias is one more feature, so that a tile is one product and nothing else.
+
+    A tile is written where the last one of the same thread was.
+    """
     left = torch.cat([queries, queries.new_ones(len(queries), 1)], 1)  # (C, D + 1)
     right = torch.cat([weight, bias[:, None]], 1).T.contiguous()  # (D + 1, V)
-    return lambda begin, end: left[begin:end] @ right
+    memory = threading.local()
+
+    def rows(begin: int, end: int) -> Tensor:
+        if not hasattr(memory, "tile") or len(memory.tile) < end - begin:
+            memory.tile = left.new_empty(end - begin, right.shape[1])
+        return torch.mm(left[begin:end], right, out=memory.tile[: end - begin])
+
+    return rows
 
 
 def rank(
