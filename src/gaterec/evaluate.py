@@ -6,7 +6,6 @@ chance: its right items are as likely to stand at any rank as at any other.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from gaterec.data.interactions import Interactions
 from gaterec.data.split import Cases, Part, ranges, seen_pairs
 from gaterec.errors import RunError
 from gaterec.kernels.ranking import Rows, products, rank
+from gaterec.kernels.threads import in_threads
 from gaterec.models.encoder import SequenceEncoder, masked_bias
 from gaterec.sampling import NegativeSampler
 from gaterec.settings import Settings, split_metric
@@ -24,8 +24,8 @@ from gaterec.settings import Settings, split_metric
 Scorer = Callable[[np.ndarray, np.ndarray], Tensor]
 """(C,) people and (C,) positions in the flat array of events -> (C, V) scores of all items given what stands before; padding -inf."""
 
-EVENTS_AT_A_TIME = 50_000
-"""About how many events are encoded at a time."""
+CPU_EVENTS, OTHER_EVENTS = 3_000, 500_000
+"""About how many events are encoded at a time; on a CPU they must stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,22 @@ class EncoderScorer:
         row = np.argsort(order)[np.cumsum(new) - 1]  # (C,) in that order
         by_row = np.argsort(row, kind="stable")
         first, begin, length, row = first[order], begin[order], length[order], row[by_row]
-        cuts = np.flatnonzero(np.diff(np.cumsum(length) // EVENTS_AT_A_TIME)) + 1
+        at_a_time = CPU_EVENTS if self.device.type == "cpu" else OTHER_EVENTS
+        cuts = [0, *(np.flatnonzero(np.diff(np.cumsum(length) // at_a_time)) + 1).tolist(), len(first)]
+        edges = np.searchsorted(row, cuts)  # where the queries of each batch begin
         events = torch.from_numpy(self.interactions.item)
-        found = []
-        for low, high in pairwise([0, *cuts.tolist(), len(first)]):
-            at = begin[low:high, None] + np.arange(length[high - 1])
-            inside = torch.from_numpy(np.arange(length[high - 1]) < length[low:high, None])
-            items = torch.where(inside, events[torch.from_numpy(np.minimum(at, len(events) - 1))], 0)
-            encoded = self.model.encode(torch.from_numpy(user[first[low:high]]).to(self.device), items.to(self.device))
-            asked = by_row[slice(*np.searchsorted(row, [low, high]))]
-            of_row = row[slice(*np.searchsorted(row, [low, high]))]
-            where = torch.from_numpy(of_row - low), torch.from_numpy(position[asked] - 1 - begin[of_row])
-            found.append(encoded[where[0].to(self.device), where[1].to(self.device)])
+        found = [torch.empty(0)] * (len(cuts) - 1)
+
+        def encode(number: int) -> None:
+            rows, asked = slice(cuts[number], cuts[number + 1]), slice(edges[number], edges[number + 1])
+            places = np.arange(length[rows][-1])
+            at = np.minimum(begin[rows, None] + places, len(events) - 1)
+            items = torch.where(torch.from_numpy(places < length[rows, None]), events[torch.from_numpy(at)], 0)
+            encoded = self.model.encode(torch.from_numpy(user[first[rows]]).to(self.device), items.to(self.device))
+            place = position[by_row[asked]] - 1 - begin[row[asked]]
+            found[number] = encoded[torch.from_numpy(row[asked] - cuts[number]).to(self.device), torch.from_numpy(place).to(self.device)]
+
+        in_threads(encode, len(found), self.device)
         return torch.cat(found)[torch.from_numpy(np.argsort(by_row)).to(self.device)]
 
 
@@ -117,7 +121,7 @@ def evaluate(
     order = np.argsort(-number, kind="stable")
     answers = ranges((np.cumsum(number) - number)[order], number[order])
     asked = Cases(cases.user[order], cases.position[order], cases.relevant[answers], np.repeat(np.arange(len(cases)), number[order]), 0)
-    rows, threads = _rows(score, cases, order)
+    rows, together = _rows(score, cases, order)
     restrict = _restriction(interactions, cases, asked, order, settings, part, counts)
     candidates = torch.full((len(cases),), size - 1, device=device)
 
@@ -136,7 +140,7 @@ def evaluate(
         (torch.from_numpy(order).to(device) * 2_654_435_761 + settings.seed) % size,
         k=longest,
         step=settings.eval_batch_size,
-        threads=threads,
+        together=together,
     )
     ranks, top = torch.empty_like(found), torch.empty_like(lists)
     ranks[torch.from_numpy(answers)] = found.masked_fill_(found == 0, metrics.MISSED)
@@ -146,8 +150,8 @@ def evaluate(
     return Judgement(figures, cases, ranks, candidates)
 
 
-def _rows(score: Scorer, cases: Cases, order: np.ndarray) -> tuple[Rows, int]:
-    """The scores of the queries in that order, and how many tiles of them may be made at a time."""
+def _rows(score: Scorer, cases: Cases, order: np.ndarray) -> tuple[Rows, bool]:
+    """The scores of the queries in that order, and whether several tiles of them may be made at a time."""
     diverged = RunError("the model's scores are not numbers (NaN): it has diverged; a lower learning_rate or clip_grad_norm may help")
     if isinstance(score, EncoderScorer) and len(cases):
         queries = score.queries(cases.user, cases.position)[torch.from_numpy(order).to(score.device)]
@@ -155,8 +159,7 @@ def _rows(score: Scorer, cases: Cases, order: np.ndarray) -> tuple[Rows, int]:
         # Where no sum of products can pass the largest number, no score can be NaN.
         if not (queries.abs().max() * weight.abs().max() * queries.shape[1] + (0 if bias is None else bias.abs().max())).isfinite():
             raise diverged
-        threads = torch.get_num_threads() if score.device.type == "cpu" else 1
-        return products(queries, weight, masked_bias(weight, bias)), threads
+        return products(queries, weight, masked_bias(weight, bias)), True
 
     def rows(begin: int, end: int) -> Tensor:
         scores = score(cases.user[order[begin:end]], cases.position[order[begin:end]])
@@ -164,7 +167,7 @@ def _rows(score: Scorer, cases: Cases, order: np.ndarray) -> tuple[Rows, int]:
             raise diverged
         return scores
 
-    return rows, 1
+    return rows, False
 
 
 def wanted_metrics(settings: Settings) -> list[tuple[str, int | None]]:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from gaterec.kernels import counting, ranking
-from gaterec.kernels.ranking import one_thread_each, products, rank, ranks
+from gaterec.kernels.ranking import products, rank, ranks
 from gaterec.kernels.topk import top_items
 
 
@@ -52,13 +52,13 @@ def test_top_items_are_the_first_of_a_plain_sort(k: int, levels: int | None) -> 
 
 
 @pytest.mark.parametrize("tile", [1, 31 * 7, 10**9])
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("levels", [3, None])
-def test_rank_in_tiles_equals_all_at_once(levels: int | None, threads: int, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rank_in_tiles_equals_all_at_once(levels: int | None, together: bool, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "SCORES_AT_A_TIME", tile)
     scores, row, item, lot, draw = world(levels)
     before = torch.get_num_threads()
-    found, lists = rank(lambda begin, end: scores[begin:end], (40, 31), row, item, lot, draw, k=4, threads=threads)
+    found, lists = rank(lambda begin, end: scores[begin:end], (40, 31), row, item, lot, draw, k=4, together=together)
     assert torch.get_num_threads() == before
     assert torch.equal(found, ranks(scores, row, item, lot, draw))
     assert torch.equal(lists, top_items(scores, 4, lot, draw))
@@ -68,29 +68,20 @@ def test_nothing_to_rank() -> None:
     nothing = torch.zeros(0, dtype=torch.int64)
     lot, draw = torch.randperm(31), torch.zeros(2, dtype=torch.int64)
     for queries in (0, 2):
-        found, lists = rank(
-            lambda begin, end: torch.zeros(end - begin, 31), (queries, 31), nothing, nothing, lot, draw[:queries], k=3, threads=2
-        )
+        found, lists = rank(lambda begin, end: torch.zeros(end - begin, 31), (queries, 31), nothing, nothing, lot, draw[:queries], k=3)
         assert found.shape == (0,)
         assert lists.shape == (queries, 3)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_an_error_in_a_tile_comes_out_and_leaves_torch_as_it_was(threads: int) -> None:
+@pytest.mark.parametrize("together", [True, False])
+def test_an_error_in_a_tile_comes_out_and_leaves_torch_as_it_was(together: bool) -> None:
     def broken(begin: int, end: int) -> Tensor:
         raise RuntimeError("no scores")
 
     _, row, item, lot, draw = world(None)
     before = torch.get_num_threads()
     with pytest.raises(RuntimeError, match="no scores"):
-        rank(broken, (40, 31), row, item, lot, draw, threads=threads)
-    assert torch.get_num_threads() == before
-
-
-def test_inside_one_thread_each_torch_has_one_thread() -> None:
-    before = torch.get_num_threads()
-    with one_thread_each():
-        assert torch.get_num_threads() == 1
+        rank(broken, (40, 31), row, item, lot, draw, together=together)
     assert torch.get_num_threads() == before
 
 

@@ -5,14 +5,13 @@ with it while it is in the cache, by itself; what a tile gives doesn't depend on
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from gaterec.kernels.counting import count_above, count_ties_before
+from gaterec.kernels.threads import in_threads
 from gaterec.kernels.topk import top_items
 
 Rows = Callable[[int, int], Tensor]
@@ -49,7 +48,7 @@ def rank(
     *,
     k: int = 0,
     step: int | None = None,
-    threads: int = 1,
+    together: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Ranks of given items, and the first k items of every query.
 
@@ -61,7 +60,7 @@ def rank(
         lot, draw: (V,) and (C,), what puts equal scores in order, see `ranks`.
         k: how many items to list.
         step: at most so many queries at a time.
-        threads: so many tiles at a time, each on one core.
+        together: whether rows may be asked for several tiles at a time, on a CPU.
 
     Returns:
         (R,) int64, see `ranks`, and (C, min(k, V - 1)) int64, see kernels.topk.top_items.
@@ -69,11 +68,11 @@ def rank(
     queries, size = shape
     found = torch.empty_like(row)
     lists = row.new_zeros(queries, min(k, size - 1))
-    step = max(1, min(step or queries, SCORES_AT_A_TIME // size, -(-queries // threads)))
+    share = -(-queries // torch.get_num_threads()) if together and row.device.type == "cpu" else queries
+    step = max(1, min(step or queries, SCORES_AT_A_TIME // size, share))
     begins = range(0, queries, step)
     edges = torch.searchsorted(row, torch.tensor([*begins, queries], device=row.device)).tolist()
 
-    @torch.inference_mode()
     def tile(number: int) -> None:
         begin, end = begins[number], min(begins[number] + step, queries)
         scores, part = rows(begin, end), slice(edges[number], edges[number + 1])
@@ -81,13 +80,7 @@ def rank(
         if k:
             lists[begin:end] = top_items(scores, k, lot, draw[begin:end])
 
-    if threads == 1:
-        for number in range(len(begins)):
-            tile(number)
-    else:
-        with one_thread_each(), ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as pool:
-            for _ in pool.map(tile, range(len(begins))):
-                pass
+    in_threads(tile, len(begins), row.device if together else None)
     return found, lists
 
 
@@ -103,14 +96,3 @@ def ranks(scores: Tensor, row: Tensor, item: Tensor, lot: Tensor, draw: Tensor) 
     if len(tied):
         above[tied] += count_ties_before(scores, row[tied], item[tied], lot, draw)
     return (above + 1).masked_fill_(own == -torch.inf, 0)
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Inside, a torch function keeps to the thread that calls it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
