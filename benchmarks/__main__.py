@@ -10,7 +10,18 @@ from rich.console import Console
 
 from benchmarks.harness import BUSY, PAGE, RESULTS, Benchmark, Options, machine, page, print_result, read_results, run_benchmark, save
 
-NAMES = ("epoch", "padding", "reproducibility", "scaling", "catalogue", "prepare", "startup", "quality")
+NAMES = (
+    "epoch",
+    "padding",
+    "ranking",
+    "time_to_quality",
+    "reproducibility",
+    "scaling",
+    "catalogue",
+    "prepare",
+    "startup",
+    "quality",
+)
 """The modules of this package that hold a BENCHMARK, in the order in which they run and stand on the page."""
 
 

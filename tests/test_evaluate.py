@@ -10,7 +10,9 @@ from torch import Tensor
 from gaterec.data.interactions import Interactions
 from gaterec.data.split import Cases, Split, make_cases, split_interactions
 from gaterec.errors import DataError, RunError
-from gaterec.evaluate import Judgement, Scorer, _ranks, describe_protocol, encoder_scorer, evaluate, top_items, wanted_metrics
+from gaterec.evaluate import EncoderScorer, Judgement, Scorer, describe_protocol, evaluate, wanted_metrics
+from gaterec.kernels.ranking import ranks
+from gaterec.kernels.topk import top_items
 from gaterec.metrics import MISSED
 from gaterec.models.hgn import HGN, HGNSettings
 from gaterec.settings import Metric, Settings
@@ -189,11 +191,11 @@ def test_top_items_stand_at_the_ranks_that_ranks_says(levels: int | None, k: int
     scores[4] = -torch.inf
     lot, draw = torch.randperm(31, generator=random), torch.randint(0, 31, (20,), generator=random)
     row, right = torch.arange(20).repeat_interleave(30), torch.arange(1, 31).repeat(20)
-    ranks = _ranks(scores, row, right, lot, draw).view(20, 30)
+    places = ranks(scores, row, right, lot, draw).view(20, 30)
     top = top_items(scores, k, lot, draw)
     assert top.shape == (20, min(k, 30))
     for r in range(20):
-        by_rank = {int(rank): item + 1 for item, rank in enumerate(ranks[r]) if rank < MISSED}
+        by_rank = {int(rank): item + 1 for item, rank in enumerate(places[r]) if rank}
         assert sorted(by_rank) == list(range(1, len(by_rank) + 1))
         assert top[r].tolist() == [by_rank.get(place, 0) for place in range(1, min(k, 30) + 1)]
 
@@ -211,18 +213,17 @@ def test_the_same_seed_breaks_ties_alike_and_another_one_otherwise() -> None:
 def ranked(mode: str, target: str = "next", **values: Any) -> tuple[list[set[int]], Judgement]:
     """The items that each query ranked, told by lists that are long enough for all, and the judgement."""
     interactions, cases, counts, chosen = world(target, eval_args={"mode": mode}, metrics=["ItemCoverage"], topk=[30], **values)
-    kept: list[set[int]] = []
     plain = fixed_scores(interactions)
-    tables: list[Tensor] = []
+    tables: dict[tuple[int, int], Tensor] = {}
 
     def score(user: np.ndarray, position: np.ndarray) -> Tensor:
-        tables.append(plain(user, position))  # evaluate shuts out items in place
-        return tables[-1]
+        scores = plain(user, position)
+        tables.update(zip(zip(user.tolist(), position.tolist(), strict=True), scores, strict=True))  # evaluate shuts out items in place
+        return scores
 
     found = evaluate(score, interactions, cases, chosen, part="test", counts=counts)
-    for table in tables:
-        kept += [set((row > -torch.inf).nonzero().squeeze(1).tolist()) for row in table]
-    return kept, found
+    asked = zip(cases.user.tolist(), cases.position.tolist(), strict=True)
+    return [set((tables[query] > -torch.inf).nonzero().squeeze(1).tolist()) for query in asked], found
 
 
 @pytest.mark.parametrize("target", ["next", "all"])
@@ -289,11 +290,11 @@ def test_nothing_to_draw_beside_the_right_items_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("target", ["next", "all"])
-def test_encoder_scorer_equals_each_query_scored_alone_from_its_own_window(target: str) -> None:
+def test_EncoderScorer_equals_each_query_scored_alone_from_its_own_window(target: str) -> None:
     interactions, cases, _, _ = world(target)
     torch.manual_seed(0)
     model = HGN(len(interactions.users), len(interactions.items), 4, HGNSettings.model_validate({"embedding_size": 8})).double().eval()
-    scores = encoder_scorer(model, interactions, 4, CPU)(cases.user, cases.position)
+    scores = EncoderScorer(model, interactions, 4, CPU)(cases.user, cases.position)
     for case in range(len(cases)):
         window = torch.tensor([history(interactions, cases, case)[-4:]])
         alone = model.scores(model.encode(torch.tensor([int(cases.user[case])]), window)[:, -1])[0]
@@ -304,7 +305,7 @@ def test_figures_of_a_model_do_not_depend_on_the_evaluation_batch_size() -> None
     interactions, _, _, _ = world()
     torch.manual_seed(0)
     model = HGN(len(interactions.users), len(interactions.items), 4, HGNSettings.model_validate({"embedding_size": 8})).eval()
-    score = encoder_scorer(model, interactions, 4, CPU)
+    score = EncoderScorer(model, interactions, 4, CPU)
     assert judge(score).figures == pytest.approx(judge(score, eval_batch_size=3).figures, rel=1e-12)
 
 

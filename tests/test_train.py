@@ -15,7 +15,7 @@ from gaterec.data.batches import Batch, TrainingBatches
 from gaterec.data.interactions import Interactions
 from gaterec.data.split import make_cases, split_interactions
 from gaterec.errors import RunError, SettingsError
-from gaterec.evaluate import encoder_scorer, evaluate
+from gaterec.evaluate import EncoderScorer, evaluate
 from gaterec.losses import bpr, cross_entropy, gbce, sampled_softmax
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
@@ -87,7 +87,7 @@ def same_bits(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 def right_at_first(model: SequenceEncoder, interactions: Interactions, chosen: Settings) -> float:
     split = split_interactions(interactions, chosen.eval_args)
     cases = make_cases(interactions, split, "test", "next")
-    score = encoder_scorer(model.eval(), interactions, chosen.MAX_ITEM_LIST_LENGTH, CPU)
+    score = EncoderScorer(model.eval(), interactions, chosen.MAX_ITEM_LIST_LENGTH, CPU)
     figures = evaluate(score, interactions, cases, chosen, part="test", counts=training_counts(interactions, split)).figures
     return figures["recall@1"]
 
@@ -126,7 +126,7 @@ def test_several_next_items_are_learned_together() -> None:
     chosen = settings(next_items=2, embedding_size=16, MAX_ITEM_LIST_LENGTH=2, epochs=30, learning_rate=0.02, train_batch_size=128)
     found = trainer(interactions, chosen)
     list(found.epochs())
-    scores = encoder_scorer(found.model.eval(), interactions, 2, CPU)(np.array([1]), np.array([4]))[0]
+    scores = EncoderScorer(found.model.eval(), interactions, 2, CPU)(np.array([1]), np.array([4]))[0]
     last = int(interactions.item[3])
     assert set(scores.topk(2).indices.tolist()) == {last % 20 + 1, (last + 1) % 20 + 1}
 

@@ -15,16 +15,17 @@ from gaterec import metrics
 from gaterec.data.interactions import Interactions
 from gaterec.data.split import Cases, Part, ranges, seen_pairs
 from gaterec.errors import RunError
-from gaterec.kernels.counting import count_above
-from gaterec.models.encoder import SequenceEncoder
+from gaterec.kernels.ranking import Rows, products, rank
+from gaterec.kernels.threads import in_threads
+from gaterec.models.encoder import SequenceEncoder, masked_bias
 from gaterec.sampling import NegativeSampler
 from gaterec.settings import Settings, split_metric
 
 Scorer = Callable[[np.ndarray, np.ndarray], Tensor]
 """(C,) people and (C,) positions in the flat array of events -> (C, V) scores of all items given what stands before; padding -inf."""
 
-SCORES_AT_A_TIME = 2_000_000
-"""How many scores are held at a time; larger tiles leave the cache and are no faster."""
+CPU_EVENTS, OTHER_EVENTS = 3_000, 500_000
+"""About how many events are encoded at a time; on a CPU they must stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +45,51 @@ class Judgement:
     candidates: Tensor
 
 
-def encoder_scorer(model: SequenceEncoder, interactions: Interactions, window: int, device: torch.device) -> Scorer:
+@dataclass(frozen=True)
+class EncoderScorer:
     """Scores by a model: every query sees at least `window` events before its position, where there are so many."""
-    item = torch.from_numpy(interactions.item).to(device)
+
+    model: SequenceEncoder
+    interactions: Interactions
+    window: int
+    device: torch.device
+
+    def __call__(self, user: np.ndarray, position: np.ndarray) -> Tensor:
+        """See Scorer."""
+        with torch.inference_mode():
+            return self.model.scores(self.queries(user, position))
 
     @torch.inference_mode()
-    def score(user: np.ndarray, position: np.ndarray) -> Tensor:
-        # Queries of one person share a row: events from `window` before the first of them up to the last.
-        starts_row = np.concatenate([[True], user[1:] != user[:-1]])
-        row = np.cumsum(starts_row) - 1
-        begin = np.maximum(position[starts_row] - window, interactions.offsets[user[starts_row]])
-        end = np.append(position[:-1][starts_row[1:]], position[-1])
-        at = begin[:, None] + np.arange((end - begin).max())
-        inside = torch.from_numpy(at < end[:, None]).to(device)
-        items = torch.where(inside, item[torch.from_numpy(np.minimum(at, len(item) - 1)).to(device)], 0)
-        queries = model.encode(torch.from_numpy(user[starts_row]).to(device), items)
-        asked = torch.from_numpy(row).to(device), torch.from_numpy(position - 1 - begin[row]).to(device)
-        return model.scores(queries[asked])
+    def queries(self, user: np.ndarray, position: np.ndarray) -> Tensor:
+        """(C,) people and (C,) positions -> (C, D), C > 0."""
+        # Queries of one person that stand side by side share a row: events from `window` before the first of them up to the last.
+        new = np.ones(len(user), dtype=bool)
+        new[1:] = user[1:] != user[:-1]
+        first = np.flatnonzero(new)
+        begin = np.maximum(position[first] - self.window, self.interactions.offsets[user[first]])
+        length = np.append(position[first[1:] - 1], position[-1]) - begin
+        # Rows of like length go together, so that hardly anything is padding.
+        order = np.argsort(length, kind="stable")
+        row = np.argsort(order)[np.cumsum(new) - 1]  # (C,) in that order
+        by_row = np.argsort(row, kind="stable")
+        first, begin, length, row = first[order], begin[order], length[order], row[by_row]
+        at_a_time = CPU_EVENTS if self.device.type == "cpu" else OTHER_EVENTS
+        cuts = [0, *(np.flatnonzero(np.diff(np.cumsum(length) // at_a_time)) + 1).tolist(), len(first)]
+        edges = np.searchsorted(row, cuts)  # where the queries of each batch begin
+        events = torch.from_numpy(self.interactions.item)
+        found = [torch.empty(0)] * (len(cuts) - 1)
 
-    return score
+        def encode(number: int) -> None:
+            rows, asked = slice(cuts[number], cuts[number + 1]), slice(edges[number], edges[number + 1])
+            places = np.arange(length[rows][-1])
+            at = np.minimum(begin[rows, None] + places, len(events) - 1)
+            items = torch.where(torch.from_numpy(places < length[rows, None]), events[torch.from_numpy(at)], 0)
+            encoded = self.model.encode(torch.from_numpy(user[first[rows]]).to(self.device), items.to(self.device))
+            place = position[by_row[asked]] - 1 - begin[row[asked]]
+            found[number] = encoded[torch.from_numpy(row[asked] - cuts[number]).to(self.device), torch.from_numpy(place).to(self.device)]
+
+        in_threads(encode, len(found), self.device)
+        return torch.cat(found)[torch.from_numpy(np.argsort(by_row)).to(self.device)]
 
 
 @torch.inference_mode()
@@ -87,36 +114,60 @@ def evaluate(
     Raises:
         RunError: a score is not a number.
     """
-    wanted = wanted_metrics(settings)
+    wanted, size, device = wanted_metrics(settings), len(interactions.items), counts.device
     longest = max((k or 0 for name, k in wanted if name in metrics.OF_LISTS), default=0)
-    size = len(interactions.items)
-    step = max(1, min(settings.eval_batch_size, SCORES_AT_A_TIME // size))
-    restrict = _restriction(interactions, cases, settings, part, counts)
-    lot = torch.randperm(size, generator=torch.Generator().manual_seed(settings.seed)).to(counts.device)
-    ranks, candidates, lists = [], [], []
-    for begin in range(0, len(cases), step):
-        end = min(begin + step, len(cases))
-        scores = score(cases.user[begin:end], cases.position[begin:end])
-        if restrict is None:
-            candidates.append(torch.full((end - begin,), size - 1, device=scores.device))
-        else:
-            restrict(scores, begin, end)
-            candidates.append((scores > -torch.inf).sum(1))
-        first, last = np.searchsorted(cases.case, [begin, end])
-        row = torch.from_numpy(cases.case[first:last] - begin).to(scores.device)
-        right = torch.from_numpy(cases.relevant[first:last]).to(scores.device)
-        draw = (torch.arange(begin, end, device=scores.device) * 2_654_435_761 + settings.seed) % size
-        ranks.append(_ranks(scores, row, right, lot, draw))
-        if longest:
-            lists.append(top_items(scores, longest, lot, draw))
-    empty = torch.zeros(0, dtype=torch.int64, device=counts.device)
-    all_ranks, all_candidates = torch.cat(ranks or [empty]), torch.cat(candidates or [empty])
-    case = torch.from_numpy(cases.case).to(all_ranks.device)
-    top = torch.cat(lists or [empty.view(0, 0)]) if longest else None
-    figures: dict[str, float] = {}
-    for name, k in wanted:
-        figures |= metrics.measure([name], [k] if k else [], all_ranks, case, all_candidates, top, counts, settings.tail_ratio)
-    return Judgement(figures, cases, all_ranks, all_candidates)
+    # Queries with many right answers go first: ranks are counted fastest where neighbours have about as many.
+    number = np.bincount(cases.case, minlength=len(cases))
+    order = np.argsort(-number, kind="stable")
+    answers = ranges((np.cumsum(number) - number)[order], number[order])
+    asked = Cases(cases.user[order], cases.position[order], cases.relevant[answers], np.repeat(np.arange(len(cases)), number[order]), 0)
+    rows, together = _rows(score, cases, order)
+    restrict = _restriction(interactions, cases, asked, order, settings, part, counts)
+    candidates = torch.full((len(cases),), size - 1, device=device)
+
+    def restricted(begin: int, end: int) -> Tensor:
+        scores = rows(begin, end)
+        if restrict is not None:
+            candidates[torch.from_numpy(order[begin:end])] = restrict(scores, begin, end)
+        return scores
+
+    found, lists = rank(
+        restricted,
+        (len(cases), size),
+        torch.from_numpy(asked.case).to(device),
+        torch.from_numpy(asked.relevant).to(device),
+        torch.randperm(size, generator=torch.Generator().manual_seed(settings.seed)).to(device),
+        (torch.from_numpy(order).to(device) * 2_654_435_761 + settings.seed) % size,
+        k=longest,
+        step=settings.eval_batch_size,
+        together=together,
+    )
+    ranks, top = torch.empty_like(found), torch.empty_like(lists)
+    ranks[torch.from_numpy(answers)] = found.masked_fill_(found == 0, metrics.MISSED)
+    top[torch.from_numpy(order)] = lists
+    case = torch.from_numpy(cases.case).to(device)
+    figures = metrics.measure_all(wanted, ranks, case, candidates, top if longest else None, counts, settings.tail_ratio)
+    return Judgement(figures, cases, ranks, candidates)
+
+
+def _rows(score: Scorer, cases: Cases, order: np.ndarray) -> tuple[Rows, bool]:
+    """The scores of the queries in that order, and whether several tiles of them may be made at a time."""
+    diverged = RunError("the model's scores are not numbers (NaN): it has diverged; a lower learning_rate or clip_grad_norm may help")
+    if isinstance(score, EncoderScorer) and len(cases):
+        queries = score.queries(cases.user, cases.position)[torch.from_numpy(order).to(score.device)]
+        weight, bias = score.model.item_table()
+        # Where no sum of products can pass the largest number, no score can be NaN.
+        if not (queries.abs().max() * weight.abs().max() * queries.shape[1] + (0 if bias is None else bias.abs().max())).isfinite():
+            raise diverged
+        return products(queries, weight, masked_bias(weight, bias)), True
+
+    def rows(begin: int, end: int) -> Tensor:
+        scores = score(cases.user[order[begin:end]], cases.position[order[begin:end]])
+        if scores.amax().isnan():
+            raise diverged
+        return scores
+
+    return rows, False
 
 
 def wanted_metrics(settings: Settings) -> list[tuple[str, int | None]]:
@@ -129,28 +180,33 @@ def wanted_metrics(settings: Settings) -> list[tuple[str, int | None]]:
 
 
 def _restriction(
-    interactions: Interactions, cases: Cases, settings: Settings, part: Part, counts: Tensor
-) -> Callable[[Tensor, int, int], None] | None:
-    """What takes items out of the ranking of queries begin..end, by setting their scores to -inf in place; None takes none."""
-    mode, size = settings.eval_args.mode[part], len(interactions.items)
+    interactions: Interactions, cases: Cases, asked: Cases, order: np.ndarray, settings: Settings, part: Part, counts: Tensor
+) -> Callable[[Tensor, int, int], Tensor] | None:
+    """What takes items out of the ranking of queries begin..end, by setting their scores to -inf in place; None takes none.
+
+    It answers how many items are left for each query. `asked` are the cases in that order.
+    """
+    mode, size, device = settings.eval_args.mode[part], len(interactions.items), counts.device
     if mode == "full" and settings.repeatable:
         return None
-    past = cases.position - interactions.offsets[cases.user]
-    if mode != "full":
-        drawn = _drawn(interactions, cases, settings, part, counts)
+    start = interactions.offsets[asked.user]
+    past = asked.position - start
+    drawn = None if mode == "full" else _drawn(interactions, cases, settings, part, counts)[torch.from_numpy(order)]
 
-    def restrict(scores: Tensor, begin: int, end: int) -> None:
-        if mode != "full":
-            first, last = np.searchsorted(cases.case, [begin, end])
-            keep = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-            keep.scatter_(1, drawn[begin:end].to(scores.device), True)
-            keep[torch.from_numpy(cases.case[first:last] - begin), torch.from_numpy(cases.relevant[first:last])] = True
-            scores.masked_fill_(~keep, -torch.inf)
+    def restrict(scores: Tensor, begin: int, end: int) -> Tensor:
         if not settings.repeatable:
-            seen = interactions.item[ranges(interactions.offsets[cases.user[begin:end]], past[begin:end])]
-            row = np.repeat(np.arange(end - begin), past[begin:end])
-            flat = torch.from_numpy(row * size + seen).to(scores.device)
-            scores.view(-1).index_fill_(0, flat, -torch.inf)
+            row = np.repeat(np.arange(end - begin) * size, past[begin:end])
+            seen = np.sort(row + interactions.item[ranges(start[begin:end], past[begin:end])])
+            scores.view(-1).index_fill_(0, torch.from_numpy(seen).to(device), -torch.inf)
+            once = seen[np.diff(seen, prepend=-1) > 0]
+            left = size - 1 - np.bincount(once // size, minlength=end - begin)
+        if drawn is not None:
+            first, last = np.searchsorted(asked.case, [begin, end])
+            keep = torch.zeros(scores.shape, dtype=torch.bool, device=device)
+            keep.scatter_(1, drawn[begin:end].to(device), True)
+            keep[torch.from_numpy(asked.case[first:last] - begin), torch.from_numpy(asked.relevant[first:last])] = True
+            return (scores.masked_fill_(~keep, -torch.inf) > -torch.inf).sum(1)
+        return torch.from_numpy(left).to(device)
 
     return restrict
 
@@ -164,47 +220,6 @@ def _drawn(interactions: Interactions, cases: Cases, settings: Settings, part: P
     sampler = NegativeSampler(counts.cpu(), 1.0 if mode.startswith("pop") else None, torch.from_numpy(np.unique(excluded)))
     random = torch.Generator().manual_seed(settings.seed + (part == "test"))
     return sampler.draw(torch.arange(len(cases)), (int(mode[3:]),), random)
-
-
-def _ranks(scores: Tensor, row: Tensor, right: Tensor, lot: Tensor, draw: Tensor) -> Tensor:
-    """(R,) the rank of item right[i] in row row[i] of scores (C, V).
-
-    lot (V,) and draw (C,) put equal scores in order: of two the one with the smaller (lot[item] + draw[row]) % V comes first.
-
-    Raises:
-        RunError: a score is not a number.
-    """
-    own = scores[row, right]
-    if scores.amax().isnan():
-        raise RunError("the model's scores are not numbers (NaN): it has diverged; a lower learning_rate or clip_grad_norm may help")
-    ranks = torch.empty_like(right)
-    # The first right item of every row at once, then the second of those that have one, ...
-    place = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
-    for j in range(int(place.max()) + 1 if len(place) else 0):
-        at = (place == j).nonzero().squeeze(1)
-        rows = scores if len(at) == len(scores) else scores[row[at]]
-        mine = own[at, None]
-        above, upto = count_above(rows, mine[:, 0])
-        tied = (upto - above > 1).nonzero().squeeze(1)
-        if len(tied):
-            order = (lot + draw[row[at[tied]], None]) % len(lot)  # (ties, V)
-            before = order < order.gather(1, right[at[tied], None])
-            above[tied] += ((rows[tied] == mine[tied]) & before).sum(1)
-        ranks[at] = above + 1
-    return ranks.masked_fill(own == -torch.inf, metrics.MISSED)
-
-
-def top_items(scores: Tensor, k: int, lot: Tensor, draw: Tensor) -> Tensor:
-    """(C, min(k, V - 1)) the best items of each row of scores (C, V), best first, equal scores as in _ranks; 0 where none is left."""
-    k = min(k, scores.shape[1] - 1)
-    values, items = scores.topk(k + 1, dim=1)
-    tied = ((values[:, 1:] == values[:, :-1]) & (values[:, 1:] > -torch.inf)).any(1).nonzero().squeeze(1)
-    if len(tied):
-        by_lot = ((lot + draw[tied, None]) % len(lot)).argsort(1)
-        by_score = scores[tied].gather(1, by_lot).argsort(stable=True, dim=1, descending=True)
-        items[tied] = by_lot.gather(1, by_score)[:, : k + 1]
-        values[tied] = scores[tied].gather(1, items[tied])
-    return items[:, :k].masked_fill(values[:, :k] == -torch.inf, 0)
 
 
 def describe_protocol(settings: Settings, interactions: Interactions, cases: Cases) -> list[str]:

@@ -270,11 +270,24 @@ def measure(
     counts: Tensor | None = None,
     tail_ratio: float = 0.1,
 ) -> dict[str, float]:
-    """All metrics of one evaluation, under RecBole's names: `{"recall@10": 0.21, "gauc": 0.9}`. Without a single case all are nan.
+    """All metrics of one evaluation at all cutoffs, see measure_all."""
+    wanted = [(name, k) for name in names for k in ((None,) if name in OF_WHOLE_RANKING else topk)]
+    return measure_all(wanted, ranks, case, candidates, top, counts, tail_ratio)
+
+
+def measure_all(
+    wanted: Sequence[tuple[str, int | None]],
+    ranks: Tensor,
+    case: Tensor,
+    candidates: Tensor,
+    top: Tensor | None = None,
+    counts: Tensor | None = None,
+    tail_ratio: float = 0.1,
+) -> dict[str, float]:
+    """The metrics of one evaluation, under RecBole's names: `{"recall@10": 0.21, "gauc": 0.9}`. Without a single case all are nan.
 
     Args:
-        names: which metrics, keys of the tables above.
-        topk: at which cutoffs.
+        wanted: keys of the tables above, with cutoffs; None for a metric of the whole ranking.
         ranks, case, candidates: see Ranking.
         top, counts, tail_ratio: see Lists; top and counts are needed for the metrics of OF_LISTS alone.
 
@@ -284,11 +297,12 @@ def measure(
     ranking = Ranking(ranks, case, candidates)
     lists = None if top is None or counts is None else Lists(top, counts, tail_ratio)
     figures: dict[str, float] = {}
-    for name in names:
+    for name, k in wanted:
         if name in OF_WHOLE_RANKING:
             figures[name.lower()] = _mean(OF_WHOLE_RANKING[name](ranking), ranking.relevant)
         else:
-            figures |= {f"{name.lower()}@{k}": _mean(_at(name, k, ranking, lists)) for k in topk}
+            assert k is not None
+            figures[f"{name.lower()}@{k}"] = _mean(_at(name, k, ranking, lists))
     return figures
 
 

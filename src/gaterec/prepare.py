@@ -11,7 +11,7 @@ from gaterec.data.interactions import Interactions
 from gaterec.data.prepared import PreparedLog, Tell, prepare_log
 from gaterec.data.simulate import Simulation, simulate
 from gaterec.data.split import Cases, Split, make_cases, split_interactions, training_counts
-from gaterec.evaluate import Scorer, encoder_scorer, evaluate
+from gaterec.evaluate import EncoderScorer, Scorer, evaluate
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.sampling import NegativeSampler, own_items
@@ -106,4 +106,4 @@ def make_batches(settings: Settings, prepared: Prepared, device: torch.device) -
 
 def scorer_for(model: SequenceEncoder, settings: Settings, prepared: Prepared, device: torch.device) -> Scorer:
     """The scores of a model for queries of what was prepared."""
-    return encoder_scorer(model, prepared.interactions, settings.MAX_ITEM_LIST_LENGTH, device)
+    return EncoderScorer(model, prepared.interactions, settings.MAX_ITEM_LIST_LENGTH, device)
