@@ -44,7 +44,7 @@ def mean_cross_entropy(queries: Tensor, targets: Tensor, weight: Tensor, bias: T
         weight: (V, D), bias: (V,) or None.
 
     Returns:
-        A scalar, which can be differentiated once. Memory beyond the gradients is a tile or two, whatever the size of the catalogue.
+        A scalar. Memory beyond the gradients is a tile or two, whatever the size of the catalogue.
     """
     result: Tensor = _MeanCrossEntropy.apply(queries.to(weight.dtype), targets, weight, bias)  # type: ignore[no-untyped-call]
     return result
@@ -88,7 +88,10 @@ class _MeanCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        d_queries, d_weight, d_bias = (None if part is None else part.mul_(gradients[0]) for part in ctx.saved_tensors)
+        scale, saved = gradients[0], ctx.saved_tensors
+        # A wide table's gradient is not held twice; a second backward then raises, as what was saved has changed.
+        scaled = torch.Tensor.mul_ if len(saved[1]) > WIDE else torch.mul
+        d_queries, d_weight, d_bias = (None if part is None else scaled(part, scale) for part in saved)
         return d_queries, None, d_weight, d_bias
 
 

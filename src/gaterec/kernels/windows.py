@@ -140,7 +140,8 @@ class _SlidingSum(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, window: int) -> Tensor:
         ctx.blocks = blocks = Blocks.of(x.shape[1], window)
         ctx.band = x.new_ones(blocks.size, blocks.before + blocks.size).tril_(blocks.before).triu_(blocks.before - blocks.reach)
-        return blocks.join(ctx.band @ blocks.seen(x))
+        with torch.autocast(x.device.type, enabled=False):
+            return blocks.join(ctx.band @ blocks.seen(x))
 
     @staticmethod
     @once_differentiable
