@@ -65,7 +65,7 @@ def test_the_reader_of_imports_sees_them(tmp_path: Path) -> None:
 
 
 UPPER = {"cli", "serve", "compare", "tune", "recommend", "explain", "report", "recbole"}
-MIDDLE = {"train", "evaluate", "checkpoint", "prepare", "run", "display", "loggers", "slices"}
+MIDDLE = {"train", "evaluate", "checkpoint", "prepare", "preflight", "run", "display", "loggers", "slices"}
 
 
 def test_models_import_neither_data_nor_settings_nor_training() -> None:

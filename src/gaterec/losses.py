@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gaterec.kernels.gathered import gathered_scores, table_rows
 from gaterec.kernels.shared import NOTHING, shared_log_sum, shared_softplus
-from gaterec.kernels.softmax import mean_cross_entropy
+from gaterec.kernels.softmax import WIDE, mean_cross_entropy
 
 
 def cross_entropy(queries: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -116,3 +116,19 @@ def _shared_rows(negatives: Tensor, weight: Tensor, bias: Tensor | None, sparse:
     """(S, D) and (S,): the negatives' vectors and biases."""
     rows = table_rows(weight, negatives, sparse)
     return rows, rows.new_zeros(len(rows)) if bias is None else table_rows(bias, negatives, sparse)
+
+
+def form(loss_type: str, items: int, negatives: int) -> str:
+    """How a loss is computed for a catalogue of so many items, and why, in words.
+
+    Args:
+        negatives: how many items a target, or a step, is compared with, for the losses that draw some.
+    """
+    match loss_type:
+        case "CE" if items > WIDE:
+            return f"CE over all {items:,} items in two sweeps, since all scores of a tile of queries would leave the cache (more than {WIDE:,} items)"
+        case "CE":
+            return f"CE over all {items:,} items in one sweep, since all scores of a tile of queries stay in the cache (at most {WIDE:,} items)"
+        case "BPR":
+            return f"BPR against {negatives:,} of {items:,} items for each target"
+    return f"{loss_type} against {negatives:,} of {items:,} items, the same for a whole step"

@@ -33,6 +33,7 @@ from gaterec.loggers import make_loggers
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
+from gaterec.preflight import Preflight
 from gaterec.prepare import Prepared, make_trainer, prepare, scorer_for
 from gaterec.report import Epoch, Report, write_report
 from gaterec.settings import Data, Evaluation, Settings, read_config_file, resolve
@@ -275,7 +276,13 @@ def _train(
     with ExitStack() as closing, display.training(trainer.batches.targets, len(trainer.course.epochs)) as progress:
         for logger in loggers:
             closing.callback(logger.close)
-        for entry in trainer.epochs(progress.step):
+        preflight = Preflight(trainer, display.line)
+
+        def on_step(targets: int) -> None:
+            preflight.step(targets)
+            progress.step(targets)
+
+        for entry in trainer.epochs(on_step):
             progress.epoch(entry, trainer.course.best_epoch)
             for logger in loggers:
                 logger.epoch(entry)

@@ -112,10 +112,11 @@ class TrainingBatches:
         )
         length = context + count
         step = torch.arange(int((self.context + self.count)[rows].max()), device=self.device)
+        trained = int(self.count[rows].sum())  # known here, so that a GPU need not be asked for it
         at = (first - context)[:, None] + step  # (B, T)
         items = torch.where(step < length[:, None], self.item[at.clamp(max=len(self.item) - 1)], 0)
-        trained = (step >= context[:, None]) & (step < length[:, None])
-        positions = trained.flatten().nonzero().squeeze(1)
+        start = torch.arange(len(rows), device=self.device) * len(step) + context - (count.cumsum(0) - count)
+        positions = start.repeat_interleave(count, output_size=trained) + torch.arange(trained, device=self.device)
         following = at.flatten()[positions][:, None] + torch.arange(1, self.next_items + 1, device=self.device)  # (N, K)
         targets = self.item[following.clamp(max=len(self.item) - 1)].long()
         if self.next_items > 1:
