@@ -12,6 +12,7 @@ from benchmarks.harness import BUSY, PAGE, RESULTS, Benchmark, Options, machine,
 
 NAMES = (
     "epoch",
+    "parts",
     "padding",
     "ranking",
     "time_to_quality",

@@ -27,8 +27,8 @@ class Training:
         self.settings, self.device = settings, pick_device(settings)
         self.prepared = prepare(settings, frame)
         with reproducible(settings, self.device):
-            trainer = make_trainer(settings, self.prepared, self.device)
-        self.batches, self.epochs = trainer.batches, trainer.epochs()
+            self.trainer = make_trainer(settings, self.prepared, self.device)
+        self.batches, self.epochs = self.trainer.batches, self.trainer.epochs()
 
     def __call__(self) -> float:
         with reproducible(self.settings, self.device):
