@@ -10,8 +10,9 @@ from benchmarks.harness import Benchmark, Options, Row, Skipped
 
 SEEDS = (2020, 2021, 2022)
 
-RECBOLE = {"recall@10": 0.0997, "ndcg@10": 0.0473}
-"""RecBole 1.2.1, HGN on ml-100k with the same settings and protocol, measured once, with its default seed 2020."""
+RECBOLE = {"recall@10": 0.0951, "ndcg@10": 0.0452}
+"""RecBole 1.2.1, HGN on ml-100k with the same settings and protocol, the mean of the same three seeds (Recall@10 0.0997, 0.0859 and 0.0997, NDCG@10
+0.0473, 0.0404 and 0.0479), each measured once by `benchmarks/recbole_peer.py --judge`, or on the same log in the same way."""
 
 PAPER = {"recall@10": 0.0426}
 """Ma, Kang and Liu: Hierarchical Gating Networks for Sequential Recommendation, KDD 2019, HGN on Amazon-CDs."""
@@ -45,7 +46,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("ml-100k, all defaults", "ml-100k", {}, "RecBole 1.2.1, one seed", RECBOLE, 3),
+    Case("ml-100k, all defaults", "ml-100k", {}, "RecBole 1.2.1, three seeds", RECBOLE, 3),
     Case("amazon-cds, paper's protocol", "amazon-cds", PAPER_FLAGS, "the paper", PAPER, 1),
 ]
 
@@ -93,7 +94,7 @@ BENCHMARK = Benchmark(
     title="Test figures of HGN",
     about=(
         "Mean and standard deviation over seeds, weights of the epoch that validation liked best. ml-100k: all defaults (CE, leave-one-out, the "
-        "whole catalogue ranked, seen items kept), beside RecBole 1.2.1 with the same settings, measured once with its default seed 2020 (Recall@10 0.0997, NDCG@10 0.0473). "
+        "whole catalogue ranked, seen items kept), beside RecBole 1.2.1 with the same settings and seeds (its default seed 2020 alone: Recall@10 0.0997, NDCG@10 0.0473). "
         "amazon-cds: the protocol and settings of the HGN paper (each person's events split 70/10/20 by time, all held-out items asked for at once, "
         "seen items left out; L=5, d=50, BPR with 3 negatives that are not the person's own, 3 next items), beside the paper's Recall@10. "
         "These references were not measured in the same run: they are figures to reach."

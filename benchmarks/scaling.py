@@ -79,7 +79,7 @@ def draw(result: dict[str, Any], file: Path) -> None:
                 "x": {"field": "x", "type": "quantitative", "scale": {"type": "log"}, "title": None, "axis": {"format": "~s"}},
                 "y": {"field": "seconds", "type": "quantitative", "scale": {"type": "log"}, "title": "seconds per epoch"},
                 "color": {"field": "of", "type": "nominal", "title": None, "sort": ["gaterec", "floor", "linear growth"]},
-                "strokeDash": {"field": "of", "type": "nominal", "title": None, "sort": ["gaterec", "floor", "linear growth"]},
+                "strokeDash": {"field": "of", "type": "nominal", "legend": None, "sort": ["gaterec", "floor", "linear growth"]},
             },
         },
     }
