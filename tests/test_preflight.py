@@ -41,6 +41,14 @@ def test_it_speaks_once_and_only_before_a_long_run(small: Trainer, monkeypatch: 
         assert len(said) == expected
 
 
+def test_where_an_epoch_is_one_step_that_step_is_measured() -> None:
+    said: list[str] = []
+    watch = Preflight(trainer(epochs=10**6, train_batch_size=10**6), said.append)
+    watch.begin -= 100
+    watch.step(71_349)
+    assert "about 100 s an epoch" in said[0]
+
+
 def test_memory_is_weights_twice_gradients_and_two_moments(small: Trainer) -> None:
     next(small.epochs())
     weights = 4 * sum(parameter.numel() for parameter in small.model.parameters())

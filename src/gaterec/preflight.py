@@ -25,7 +25,7 @@ class Preflight:
 
     def __init__(self, trainer: Trainer, tell: Callable[[str], None]) -> None:
         self.trainer, self.tell = trainer, tell
-        self.steps, self.targets, self.begin, self.done = 0, 0, 0.0, False
+        self.steps, self.targets, self.begin, self.done = 0, 0, time.perf_counter(), False
 
     def step(self, targets: int) -> None:
         """One more step is behind, on so many targets."""
@@ -33,7 +33,7 @@ class Preflight:
             return
         now = time.perf_counter()
         self.steps += 1
-        if self.steps == 1:
+        if self.steps == 1 < len(self.trainer.batches):  # where an epoch is one step, what lies between two is validation
             self.begin = now
             return
         self.targets += targets

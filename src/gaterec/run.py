@@ -83,8 +83,7 @@ def run(
     """
     if isinstance(config_file_list, str | Path):
         config_file_list = [config_file_list]
-    if config_dict is not None and not isinstance(config_dict, Mapping):
-        raise SettingsError(f"config_dict: expected a dictionary of settings, found {type(config_dict).__name__}")
+    _check_dictionary(config_dict)
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
     name = "DataFrame" if frame is not None else dataset and str(dataset)
     settings = resolve(lambda kind: model_class(kind).Settings, model, name, config_file_list or (), config_dict, flags)
@@ -186,6 +185,7 @@ def prepare_folder(
         GaterecError: bad settings, bad data, or a folder that can't be written, in one line.
     """
     files = [config_file_list] if isinstance(config_file_list, str | Path) else config_file_list or ()
+    _check_dictionary(config_dict)
     for name in {**(config_dict or {}), **(flags or {})}:
         if name in Settings.model_fields and name not in PREPARING:
             raise SettingsError(f"{name}: is no setting of the data, but of a run; give it to the run on the prepared folder")
@@ -218,6 +218,11 @@ PREPARING = frozenset(Data.model_fields) - {"MAX_ITEM_LIST_LENGTH"} | {"data_pat
 
 JUDGING = frozenset(Evaluation.model_fields) | {"dataset", "data_path", "checkpoint_dir", "use_gpu", "gpu_id", "state", "show_progress"}
 """Settings that `gaterec evaluate` may change; all others were fixed by the training."""
+
+
+def _check_dictionary(config_dict: object) -> None:
+    if config_dict is not None and not isinstance(config_dict, Mapping):
+        raise SettingsError(f"config_dict: expected a dictionary of settings, found {type(config_dict).__name__}")
 
 
 def _check_only_judging_changes(loaded: LoadedRun, settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """Prepared folders: they hold what the log held, refuse what is damaged, and replace nothing that isn't theirs."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,26 @@ def test_a_file_that_is_cut_short_or_gone(folder: Path) -> None:
 def test_a_damaged_note(folder: Path, content: str) -> None:
     (folder / "prepared.json").write_text(content)
     assert refusal(folder).startswith("ready/prepared.json: ")
+
+
+def test_an_item_that_there_is_not(folder: Path) -> None:
+    items = np.load(folder / "item.npy")
+    items[1] = 10_000
+    np.save(folder / "item.npy", items)
+    assert "don't fit together" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["users.parquet", "items.parquet", *(f"{array}.npy" for array in ("item", "offsets", "time", "counts"))])
+def test_any_byte_of_a_file_may_be_wrong(folder: Path, name: str) -> None:
+    whole = (folder / name).read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        damaged = bytearray(whole)
+        damaged[random.integers(0, len(whole))] = random.integers(0, 256)
+        damaged[random.integers(0, min(len(whole), 128))] = ord("(")
+        (folder / name).write_bytes(damaged)
+        with suppress(DataError):  # most damage is seen, and none fails in another way
+            open_prepared(folder)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaterec.kernels.windows import gated_average, gated_maximum, shift, sliding_sum
+from gaterec.kernels.windows import Blocks, gated_average, gated_maximum, shift, sliding_sum
 
 Pool = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -87,6 +87,24 @@ def test_sliding_sum_takes_no_differences_of_large_sums() -> None:
     x[:, :100] += 1e7  # a running total would lose what comes after these
     exact = sliding_sum(x.double(), 50)
     assert (sliding_sum(x, 50)[:, 150:] - exact[:, 150:]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("window", [1, 5, 20, 50, 300])
+def test_blocks_of_any_row_cover_it_and_none_lies_behind_it(window: int) -> None:
+    for length in (*range(1, 400), *range(1601, 4200, 40), 1881, 2481, 3681):
+        blocks = Blocks.of(length, window)
+        assert (blocks.count - 1) * blocks.size < length <= blocks.count * blocks.size
+
+
+def test_windows_of_a_long_row() -> None:
+    x = random(1, 1881, 2).requires_grad_()
+    total = sliding_sum(x, 5)
+    torch.testing.assert_close(total, sum((shift(x, p) for p in range(5)), torch.zeros_like(x)))
+    (gradient,) = torch.autograd.grad(total.sum(), x)
+    assert gradient[0, :, 0].tolist() == [5.0] * 1877 + [4.0, 3.0, 2.0, 1.0]
+    open_gates = torch.full((1, 1881), 1e4, dtype=torch.float64)
+    average = gated_average(x, open_gates, torch.zeros(1, 5, dtype=torch.float64))
+    torch.testing.assert_close(average[:, 4:], total[:, 4:] / 5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

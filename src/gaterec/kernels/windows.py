@@ -51,7 +51,8 @@ class Blocks:
         reach = min(window, length) - 1
         # A single block sees nothing twice and needs no copies, so it may do somewhat more work.
         count = 1 if length <= 2 * (BLOCK + reach) else length // BLOCK
-        return cls(length, reach, count, -(-length // count), reach if count > 1 else 0)
+        size = -(-length // count)
+        return cls(length, reach, -(-length // size), size, reach if count > 1 else 0)
 
     @property
     def width(self) -> int:
