@@ -12,6 +12,7 @@ in its true order, and prints RecBole's own figures:
 import argparse
 import json
 import logging
+import os
 import sys
 import tempfile
 import time
