@@ -1,5 +1,7 @@
 """Work in threads: all of it done, torch as before, errors heard."""
 
+import os
+
 import pytest
 import torch
 
@@ -47,3 +49,22 @@ def test_an_error_comes_out_and_leaves_torch_as_it_was(device: torch.device | No
     with pytest.raises(RuntimeError, match="piece 0"):
         in_threads(broken, 3, device)
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system doesn't tell which cores a thread may run on")
+def test_where_torch_has_all_cores_each_thread_keeps_to_one_and_may_run_anywhere_again_afterwards() -> None:
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("there is one core")
+    before = torch.get_num_threads()
+    torch.set_num_threads(len(cores))
+    kept: list[set[int]] = []
+    try:
+        in_threads(lambda number: kept.append(os.sched_getaffinity(0)), 8 * len(cores), torch.device("cpu"))
+        torch.set_num_threads(len(cores) + 1)
+        in_threads(lambda number: kept.append(os.sched_getaffinity(0)), 1, torch.device("cpu"))
+    finally:
+        torch.set_num_threads(before)
+    assert all(len(where) == 1 for where in kept[:-1])
+    assert kept[-1] == cores
+    assert os.sched_getaffinity(0) == cores

@@ -1,6 +1,6 @@
 """How many numbers of a row are above, or not below, a threshold; and how many of its equals a lot puts before a number.
 
-On a CPU NumPy compares, and torch adds: a comparison leaves one byte per number, eight of these bytes are read as one 64-bit number, and those
+On a CPU NumPy counts: a comparison leaves one byte per number, eight of these bytes are read as one 64-bit number, and those
 are added, at most 255 of them so that no byte overflows. (Torch compares several times slower than NumPy, and its own sum of truth values
 turns each of them into 64 bits first.) Work is cut so small that it stays in a core's cache.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 CPU_BLOCK, OTHER_BLOCK = 1 << 20, 1 << 27
-"""About how many bytes are at work at a time: on a CPU they must fit into a core's second-level cache."""
+"""About how many bytes of truth values are held at a time: on a CPU they must fit into a core's second-level cache, beside a row or two."""
 
 
 def count_above(rows: Tensor, row: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
@@ -19,9 +19,9 @@ def count_above(rows: Tensor, row: Tensor, threshold: Tensor) -> tuple[Tensor, T
     Equals `(rows[row] > threshold[:, None]).sum(1), (rows[row] >= threshold[:, None]).sum(1)`. Fastest where no row has more thresholds
     than the one before it.
     """
-    above, upto = torch.empty_like(row), torch.empty_like(row)
     if by_numpy(rows) and len(row):
         return _count_above_by_numpy(rows, row, threshold)
+    above, upto = torch.empty_like(row), torch.empty_like(row)
     for part in _parts(len(row), rows):
         these, limit = rows[row[part]], threshold[part, None]
         above[part], upto[part] = (these > limit).sum(1), (these >= limit).sum(1)
@@ -31,27 +31,29 @@ def count_above(rows: Tensor, row: Tensor, threshold: Tensor) -> tuple[Tensor, T
 def _count_above_by_numpy(rows: Tensor, row: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     number = torch.bincount(row, minlength=len(rows))  # (C,) how many thresholds each row has
     place = torch.arange(len(row)) - (number.cumsum(0) - number)[row]
-    widths, (queries, size) = number.tolist(), rows.shape
-    limits = rows.new_full((queries, max(widths), 1), torch.inf)
-    limits[row, place, 0] = threshold
-    values, bounds = rows.numpy()[:, None], limits.numpy()
-    most = max(1, CPU_BLOCK // (2 * size))
-    lanes, truths = _truths(2, most, size)
-    found = torch.zeros(2, queries, max(widths), lanes.shape[2], dtype=torch.int64)
+    (queries, size), most = rows.shape, 2 * int(number.max())
+    # What is not below a threshold is above the next number below it.
+    limits = rows.new_full((queries, most), torch.inf)
+    limits[row, 2 * place] = threshold
+    limits[row, 2 * place + 1] = threshold.nextafter(threshold.new_tensor(-torch.inf))
+    memory = _truth_memory(size)
+    lanes, truths = memory.numpy(), _truths(memory, size)
+    values, bounds, widths = rows.numpy()[:, None], limits.numpy()[..., None], (2 * number).tolist()
+    found = np.zeros((queries, most, lanes.shape[1]), dtype=np.int64)
     begin = 0
     while begin < queries:
         # A block is some rows, and all their thresholds, or as many as there is memory for.
-        end = min(begin + max(1, CPU_BLOCK // (size * (rows.element_size() + 2 * widths[begin]))), queries)
-        width, step = max(widths[begin:end]), max(1, most // (end - begin))
+        end = min(begin + max(1, len(lanes) // max(widths[begin], 1)), queries)
+        width, step = max(widths[begin:end]), max(1, len(lanes) // (end - begin))
         for first in range(0, width, step):
-            limit = bounds[begin:end, first : min(first + step, width)]
-            shape, count = limit.shape[:2], limit.size
-            np.greater(values[begin:end], limit, out=truths[0, :count].reshape(*shape, size))
-            np.greater_equal(values[begin:end], limit, out=truths[1, :count].reshape(*shape, size))
-            found[:, begin:end, first : first + shape[1]] = lanes[:, :count].sum(-1).view(2, *shape, -1)
+            last = min(first + step, width)
+            shape, count = (end - begin, last - first, -1), (end - begin) * (last - first)
+            np.greater(values[begin:end], bounds[begin:end, first:last], out=truths[:count].reshape(*shape[:2], size))
+            np.add.reduce(lanes[:count].reshape(*shape, lanes.shape[2]), axis=-1, out=found[begin:end, first:last])
         begin = end
-    above, upto = _bytes(found[:, row, place])
-    return above, upto
+    counts = _bytes(torch.from_numpy(found))
+    above, upto = counts[row, 2 * place], counts[row, 2 * place + 1]
+    return above, torch.where(threshold == -torch.inf, size, upto)
 
 
 def count_ties_before(rows: Tensor, row: Tensor, item: Tensor, lot: Tensor, draw: Tensor) -> Tensor:
@@ -78,20 +80,23 @@ def count_ties_before(rows: Tensor, row: Tensor, item: Tensor, lot: Tensor, draw
     around = own < first
     low, high = torch.where(around, own, first).int()[:, None].numpy(), torch.where(around, first, own).int()[:, None].numpy()
     values, mine, lots = rows.numpy(), rows[row, item][:, None].numpy(), lot.int().numpy()
-    step = max(1, CPU_BLOCK // (size * (rows.element_size() + 2)))
-    lanes, truths = _truths(2, min(step, len(row)), size)
-    found = torch.empty(2, len(row), lanes.shape[2], dtype=torch.int64)
+    memory = _truth_memory(size)
+    lanes, truths, step = memory.numpy(), _truths(memory, size), max(1, len(memory) // 2)
+    found = np.empty((2, len(row), lanes.shape[1]), dtype=np.int64)
+    between = np.empty((min(step, len(row)), size), dtype=np.bool_)
     for begin in range(0, len(row), step):
         part = slice(begin, begin + step)
         these = row[part].numpy()
-        equal, between = truths[:, : len(these)]
-        np.equal(values[these], mine[part], out=equal)
-        np.greater_equal(lots, low[part], out=between)
-        between &= lots < high[part]
-        between &= equal
-        found[:, part] = lanes[:, : len(these)].sum(-1)
-    equals, inside = _bytes(found)
-    return torch.where(around, equals - inside, inside)
+        tied, inside = truths[: len(these)], between[: len(these)]
+        np.equal(values[these], mine[part], out=tied)
+        np.add.reduce(lanes[: len(these)], axis=-1, out=found[0, part])
+        np.greater_equal(lots, low[part], out=inside)
+        tied &= inside
+        np.less(lots, high[part], out=inside)
+        tied &= inside
+        np.add.reduce(lanes[: len(these)], axis=-1, out=found[1, part])
+    equals, ties = _bytes(torch.from_numpy(found))
+    return torch.where(around, equals - ties, ties)
 
 
 def by_numpy(rows: Tensor) -> bool:
@@ -105,14 +110,19 @@ def _parts(count: int, rows: Tensor) -> list[slice]:
     return [slice(begin, min(begin + step, count)) for begin in range(0, count, step)]
 
 
-def _truths(kinds: int, count: int, size: int) -> tuple[Tensor, np.ndarray]:
-    """Memory for truth values: as lanes (kinds, count, sums, at most 255) int64, eight to a lane, and as (kinds, count, size) of them."""
+def _truth_memory(size: int) -> Tensor:
+    """(rows, sums, lanes) int64: memory for rows of `size` truth values, eight to a lane; at most 255 lanes, so that their bytes can be added."""
     lanes = -(-size // 8)
     sums = -(-lanes // 255)
-    memory = torch.empty(kinds, count, sums, -(-lanes // sums), dtype=torch.int64)
-    truths = memory.numpy().view(np.bool_).reshape(kinds, count, -1)
-    truths[..., size:] = False
-    return memory, truths[..., :size]
+    lanes = -(-lanes // sums)
+    return torch.empty(max(1, CPU_BLOCK // (8 * sums * lanes)), sums, lanes, dtype=torch.int64)
+
+
+def _truths(memory: Tensor, size: int) -> np.ndarray:
+    """(rows, size) the truth values in memory; what lies behind them is false."""
+    truths = memory.numpy().view(np.bool_).reshape(len(memory), -1)
+    truths[:, size:] = False
+    return truths[:, :size]
 
 
 def _bytes(sums: Tensor) -> Tensor:

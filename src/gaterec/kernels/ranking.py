@@ -17,7 +17,7 @@ from gaterec.kernels.topk import top_items
 Rows = Callable[[int, int], Tensor]
 """begin, end -> (end - begin, V) scores of these queries; -inf leaves an item out of the ranking."""
 
-SCORES_AT_A_TIME = 2_000_000
+SCORES_AT_A_TIME = 3_000_000
 """How many scores a tile holds; larger tiles leave the cache and are no faster."""
 
 
