@@ -81,6 +81,7 @@ def judge(dataset: str, settings: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory(prefix="gaterec-peer-") as folder:
         (Path(folder) / dataset).mkdir()
         log.to_csv(f"{folder}/{dataset}/{dataset}.inter", sep="\t", index=False)
+        os.chdir(folder)  # RecBole writes logs wherever it stands
         found = run_recbole(
             "HGN", dataset, config_dict={**settings, "data_path": folder, "checkpoint_dir": folder, "metric_decimal_place": 6}
         )
