@@ -270,7 +270,13 @@ def measure(
     counts: Tensor | None = None,
     tail_ratio: float = 0.1,
 ) -> dict[str, float]:
-    """All metrics of one evaluation at all cutoffs, see measure_all."""
+    """All metrics of one evaluation at all cutoffs.
+
+    Args:
+        names: keys of the tables above.
+        topk: cutoffs, from 1, for those that take one.
+        The others, the result and the errors are those of measure_all.
+    """
     wanted = [(name, k) for name in names for k in ((None,) if name in OF_WHOLE_RANKING else topk)]
     return measure_all(wanted, ranks, case, candidates, top, counts, tail_ratio)
 

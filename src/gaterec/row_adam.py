@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 FADE = (0.9, 0.999)
+"""How much of the mean and of the mean square of the gradients is kept at a step; Adam's usual betas."""
 TINY = 1e-8
+"""What keeps the division by the root of the mean square finite; Adam's usual epsilon."""
 
 
 class RowAdam(torch.optim.Optimizer):

@@ -44,7 +44,8 @@ def mean_cross_entropy(queries: Tensor, targets: Tensor, weight: Tensor, bias: T
         weight: (V, D), bias: (V,) or None.
 
     Returns:
-        A scalar. Memory beyond the gradients is a tile or two, whatever the size of the catalogue.
+        A scalar. Memory beyond the gradients is a tile or two, whatever the size of the catalogue. Of more than WIDE items it can be
+        differentiated only once.
     """
     result: Tensor = _MeanCrossEntropy.apply(queries.to(weight.dtype), targets, weight, bias)  # type: ignore[no-untyped-call]
     return result

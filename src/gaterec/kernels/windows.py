@@ -69,15 +69,15 @@ class Blocks:
         """(B, n, S, ...) -> (B, T, ...), the inverse of split."""
         return x.flatten(1, 2)[:, : self.length]
 
-    def seen(self, x: Tensor, fill: float = 0.0) -> Tensor:
-        """(B, T, ...) -> (B, n, before + S, ...): what each block sees."""
+    def seen(self, x: Tensor) -> Tensor:
+        """(B, T, ...) -> (B, n, before + S, ...): what each block sees; zeros where there is nothing."""
         if self.count == 1:
             return x[:, None]
-        seen = x.new_empty(len(x), self.count, self.before + self.size, *x.shape[2:])
+        seen = x.new_empty(len(x), self.count, self.width, *x.shape[2:])
         for block, (begin, end, at) in enumerate(self._spans()):
-            seen[:, block, :at] = fill
+            seen[:, block, :at] = 0.0
             seen[:, block, at : at + end - begin] = x[:, begin:end]
-            seen[:, block, at + end - begin :] = fill
+            seen[:, block, at + end - begin :] = 0.0
         return seen
 
     def unsee(self, x: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class _SlidingSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: int) -> Tensor:
         ctx.blocks = blocks = Blocks.of(x.shape[1], window)
-        ctx.band = x.new_ones(blocks.size, blocks.before + blocks.size).tril_(blocks.before).triu_(blocks.before - blocks.reach)
+        ctx.band = x.new_ones(blocks.size, blocks.width).tril_(blocks.before).triu_(blocks.before - blocks.reach)
         with torch.autocast(x.device.type, enabled=False):
             return blocks.join(ctx.band @ blocks.seen(x))
 
