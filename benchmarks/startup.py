@@ -14,7 +14,7 @@ from benchmarks.simulated import EVENTS_PER_PERSON, ITEMS, alone, event_blocks
 from gaterec.data.interactions import Interactions
 from gaterec.data.prepared import PreparedLog, write_prepared
 from gaterec.models import model_class
-from gaterec.settings import resolve
+from gaterec.sources import resolve
 
 EVENTS = 100_000_000
 
@@ -22,7 +22,7 @@ START = """
 import torch
 from gaterec.models import model_class
 from gaterec.prepare import make_batches, prepare
-from gaterec.settings import resolve
+from gaterec.sources import resolve
 before, begin = memory(), time.perf_counter()
 settings = resolve(lambda kind: model_class(kind).Settings, "HGN", sys.argv[1], config_dict={"show_progress": False})
 batches = make_batches(settings, ready := prepare(settings, None), torch.device("cpu"))

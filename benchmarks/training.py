@@ -9,7 +9,8 @@ import torch
 from benchmarks.harness import Options
 from gaterec.models import model_class
 from gaterec.prepare import make_trainer, prepare
-from gaterec.settings import Settings, resolve
+from gaterec.settings import Settings
+from gaterec.sources import resolve
 from gaterec.train import pick_device, reproducible
 
 

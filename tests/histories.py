@@ -12,7 +12,8 @@ from gaterec.data.interactions import Interactions
 from gaterec.data.log import Log
 from gaterec.data.split import Split
 from gaterec.models import model_class
-from gaterec.settings import Settings, resolve
+from gaterec.settings import Settings
+from gaterec.sources import resolve
 
 
 def settings(**values: Any) -> Settings:
@@ -59,3 +60,8 @@ def training_counts(interactions: Interactions, split: Split) -> Tensor:
 def training_items(interactions: Interactions, split: Split, person: int) -> list[int]:
     found: list[int] = interactions.item[interactions.offsets[person] : split.train_end[person]].tolist()
     return found
+
+
+def no_events() -> tuple[Tensor, Tensor]:
+    """For models that count items and not events."""
+    raise AssertionError("the events are not needed")

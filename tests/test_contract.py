@@ -12,15 +12,21 @@ from gaterec.losses import bpr, cross_entropy, gbce, sampled_softmax
 from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder, masked_bias
 
-USERS, ITEMS, WINDOW = 7, 23, 4
+USERS, ITEMS, LENGTH = 7, 23, 40
+
+
+def window_of(name: str) -> int:
+    """L: a tenth of the rows, or as long as they are for models that see the whole row."""
+    return LENGTH if model_class(name).whole_rows else 4
 
 
 def make(name: str) -> SequenceEncoder:
     """A model in evaluation mode whose weights are far from their start, save the rows of padding and of the unknown person."""
     torch.manual_seed(0)
     kind = model_class(name)
-    model = kind(USERS, ITEMS, WINDOW, kind.Settings())
-    model.fit_counts(torch.arange(ITEMS) % 5)
+    model = kind(USERS, ITEMS, window_of(name), kind.Settings())
+    users, items = histories()
+    model.count(torch.arange(ITEMS) % 5, lambda: (users.repeat_interleave(LENGTH), items.flatten()))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter) * (parameter != 0))
@@ -28,11 +34,12 @@ def make(name: str) -> SequenceEncoder:
 
 
 def histories() -> tuple[Tensor, Tensor]:
-    items = torch.randint(1, ITEMS, (5, 40), generator=torch.Generator().manual_seed(1))
+    items = torch.randint(1, ITEMS, (5, LENGTH), generator=torch.Generator().manual_seed(1))
     return torch.arange(5), items
 
 
 each_model = pytest.mark.parametrize("name", MODELS)
+each_product = pytest.mark.parametrize("name", [name for name in MODELS if model_class(name).inner_product])
 
 
 @each_model
@@ -47,12 +54,16 @@ def test_the_registry_names_a_model_and_says_what_it_is(name: str) -> None:
 @each_model
 def test_shapes(name: str) -> None:
     model, (users, items) = make(name), histories()
-    queries, (weight, bias) = model.encode(users, items), model.item_table()
-    assert queries.shape == (5, 40, weight.shape[1])
-    assert weight.shape[0] == ITEMS
-    assert bias is None or bias.shape == (ITEMS,)
-    assert model.encode(users, items[:, :1]).shape == (5, 1, weight.shape[1])
+    queries = model.encode(users, items)
+    assert queries.dtype == torch.float32
+    assert model.encode(users, items[:, :1]).shape == (5, 1, queries.shape[2])
     assert model.encode(users, items.int()).equal(queries)
+    assert model.scores(queries).shape == (5, LENGTH, ITEMS)
+    if model.inner_product:
+        weight, bias = model.item_table()
+        assert queries.shape == (5, LENGTH, weight.shape[1])
+        assert weight.shape[0] == ITEMS
+        assert bias is None or bias.shape == (ITEMS,)
 
 
 @each_model
@@ -80,12 +91,12 @@ def test_no_gradient_comes_from_later_events(name: str) -> None:
 
 
 @each_model
-def test_padding_after_and_before_the_events_changes_no_query(name: str) -> None:
+def test_padding_after_the_events_changes_no_query(name: str) -> None:
     model, (users, items) = make(name), histories()
     queries = model.encode(users, items)
-    nothing = torch.zeros(5, 9, dtype=items.dtype)
-    torch.testing.assert_close(model.encode(users, torch.cat([items, nothing], 1))[:, :40], queries, rtol=0, atol=1e-6)
-    torch.testing.assert_close(model.encode(users, torch.cat([nothing, items], 1))[:, 9:], queries, rtol=0, atol=1e-6)
+    short = items[:, :31]
+    padded = torch.cat([short, torch.zeros(5, 9, dtype=items.dtype)], 1)
+    torch.testing.assert_close(model.encode(users, padded)[:, :31], queries[:, :31], rtol=0, atol=1e-6)
 
 
 @each_model
@@ -99,7 +110,9 @@ def test_a_query_depends_on_its_own_row_alone(name: str) -> None:
 @each_model
 def test_a_query_sees_the_last_events_of_the_window_alone(name: str) -> None:
     model, (users, items) = make(name), histories()
-    torch.testing.assert_close(model.encode(users, items[:, -WINDOW:])[:, -1], model.encode(users, items)[:, -1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        model.encode(users, items[:, -window_of(name) :])[:, -1], model.encode(users, items)[:, -1], rtol=0, atol=1e-6
+    )
 
 
 @each_model
@@ -109,7 +122,7 @@ def test_someone_unknown_gets_finite_scores(name: str) -> None:
     assert scores[..., 1:].isfinite().all()
 
 
-@each_model
+@each_product
 def test_padding_scores_minus_infinity_and_all_else_as_written(name: str) -> None:
     model, (users, items) = make(name), histories()
     queries, (weight, bias) = model.encode(users, items), model.item_table()
@@ -120,7 +133,7 @@ def test_padding_scores_minus_infinity_and_all_else_as_written(name: str) -> Non
     torch.testing.assert_close(scores[..., 1:], plain[..., 1:])
 
 
-@each_model
+@each_product
 def test_the_item_table_is_finite_and_its_padding_bias_is_hidden(name: str) -> None:
     weight, bias = make(name).item_table()
     assert weight.isfinite().all()
@@ -161,7 +174,7 @@ def test_what_is_saved_and_loaded_is_the_same_to_the_bit(name: str, tmp_path_fac
     model, (users, items) = make(name), histories()
     file = tmp_path_factory.mktemp(name) / "weights.safetensors"
     write_tensors(file, model.state_dict(), {})
-    other = type(model)(USERS, ITEMS, WINDOW, type(model).Settings()).eval()
+    other = type(model)(USERS, ITEMS, window_of(name), type(model).Settings()).eval()
     other.load_state_dict(read_tensors(file)[0])
     assert torch.equal(other.encode(users, items), model.encode(users, items))
     assert torch.equal(other.scores(other.encode(users, items)), model.scores(model.encode(users, items)))

@@ -4,7 +4,7 @@ import pytest
 
 from gaterec.display import Display
 from gaterec.models import model_class
-from gaterec.settings import resolve
+from gaterec.sources import resolve
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from gaterec.data.read import read_log
 from gaterec.errors import GaterecError
 from gaterec.recbole_keys import OTHER_MODELS, REFUSED
 from gaterec.section import Section
-from gaterec.settings import Data, Settings, parse_flags, resolve
+from gaterec.settings import Data, Settings
+from gaterec.sources import parse_flags, resolve
 
 EXAMPLES = int(os.environ.get("GATEREC_FUZZ", "300"))
 DEADLINE = timedelta(seconds=5)

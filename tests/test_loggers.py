@@ -11,7 +11,8 @@ import pytest
 from gaterec.errors import SettingsError
 from gaterec.loggers import make_loggers
 from gaterec.models import model_class
-from gaterec.settings import Settings, resolve
+from gaterec.settings import Settings
+from gaterec.sources import resolve
 from tests.commands import TINY, gaterec, gaterec_alone, write_log
 
 ENTRY = {"epoch": 1, "loss": 3.5, "seconds": 0.25, "valid": {"mrr@10": 0.125}}

@@ -9,7 +9,7 @@ import pytest
 
 from gaterec.cli import app
 from gaterec.models import model_class
-from gaterec.settings import parse_flags, resolve
+from gaterec.sources import parse_flags, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

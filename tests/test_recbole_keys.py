@@ -9,7 +9,8 @@ from gaterec.errors import SettingsError
 from gaterec.models import MODELS, model_class
 from gaterec.recbole_keys import OTHER_MODELS, REFUSED
 from gaterec.section import Section
-from gaterec.settings import Settings, resolve
+from gaterec.settings import Settings
+from gaterec.sources import resolve
 
 KEYS = dict(line.split("\t") for line in (Path(__file__).parent / "recbole-keys.txt").read_text().splitlines() if line)
 """Key -> the file of RecBole that it stands in, or the model that it belongs to."""

@@ -8,7 +8,8 @@ import yaml
 
 from gaterec.errors import SettingsError
 from gaterec.models import model_class
-from gaterec.settings import METRICS, Settings, parse_flags, parse_intervals, parse_value, read_config_file, resolve, split_metric
+from gaterec.settings import METRICS, Settings, parse_intervals, split_metric
+from gaterec.sources import parse_flags, parse_value, read_config_file, resolve
 
 
 def resolved(**sources: Any) -> Settings:

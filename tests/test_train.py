@@ -23,7 +23,7 @@ from gaterec.models.pop import Pop, PopSettings
 from gaterec.sampling import NegativeSampler
 from gaterec.settings import LOSSES, Settings
 from gaterec.train import Figures, Trainer, TrainingState, batch_loss, hash_seed, pick_device, reproducible
-from tests.histories import histories, random_histories, settings, training_counts
+from tests.histories import histories, no_events, random_histories, settings, training_counts
 
 CPU = torch.device("cpu")
 SMALL = {"embedding_size": 8, "MAX_ITEM_LIST_LENGTH": 3, "train_batch_size": 100, "learning_rate": 0.01, "epochs": 3}
@@ -117,7 +117,7 @@ def test_training_learns_what_popularity_can_not(values: dict[str, Any]) -> None
     assert losses[-1] < losses[0] / 4
     assert right_at_first(found.model, interactions, chosen) > 0.9
     pop = Pop(len(interactions.users), len(interactions.items), 2, PopSettings())
-    pop.fit_counts(training_counts(interactions, split_interactions(interactions, chosen.eval_args)))
+    pop.count(training_counts(interactions, split_interactions(interactions, chosen.eval_args)), no_events)
     assert right_at_first(pop, interactions, chosen) < 0.2
 
 

@@ -28,7 +28,8 @@ from gaterec.errors import GaterecError, RunError
 from gaterec.files import read_tensors, write_tensors
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.settings import Settings, resolve
+from gaterec.settings import Settings
+from gaterec.sources import resolve
 from gaterec.train import Course, TrainingState
 
 FORMAT = 1

@@ -30,7 +30,7 @@ def run(
 ) -> None:
     """Train a model on a log, judge it, leave a run folder. Any setting is a flag: --learning_rate=0.01 (see `gaterec settings`)."""
     from gaterec.run import run
-    from gaterec.settings import parse_flags
+    from gaterec.sources import parse_flags
 
     try:
         run(model, dataset, config_files.split(), flags=parse_flags(context.args), resume=resume)
@@ -48,7 +48,7 @@ def evaluate(
 ) -> None:
     """Judge a trained run again, also by other metrics or another ranking: --topk=[5,20], --repeatable=False, --data_path=..."""
     from gaterec.run import evaluate_run
-    from gaterec.settings import parse_flags
+    from gaterec.sources import parse_flags
 
     evaluate_run(folder, parse_flags(context.args), dataset=dataset, config_file_list=config_files.split())
 
@@ -62,7 +62,7 @@ def prepare(
 ) -> None:
     """Read, filter and order a log once; any run takes the folder as its --dataset and starts at once. Settings of the data are flags."""
     from gaterec.run import prepare_folder
-    from gaterec.settings import parse_flags
+    from gaterec.sources import parse_flags
 
     prepare_folder(source, out, config_files.split(), flags=parse_flags(context.args))
 

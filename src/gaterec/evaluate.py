@@ -47,7 +47,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class EncoderScorer:
-    """Scores by a model: every query sees at least `window` events before its position, where there are so many."""
+    """Scores by a model: every query sees the last `window` events before its position."""
 
     model: SequenceEncoder
     interactions: Interactions
@@ -63,8 +63,9 @@ class EncoderScorer:
     def queries(self, user: np.ndarray, position: np.ndarray) -> Tensor:
         """(C,) people and (C,) positions -> (C, D), C > 0."""
         # Queries of one person that stand side by side share a row: events from `window` before the first of them up to the last.
+        # Where a query sees the whole row, each has one of its own.
         new = np.ones(len(user), dtype=bool)
-        new[1:] = user[1:] != user[:-1]
+        new[1:] = self.model.whole_rows | (user[1:] != user[:-1])
         first = np.flatnonzero(new)
         begin = np.maximum(position[first] - self.window, self.interactions.offsets[user[first]])
         length = np.append(position[first[1:] - 1], position[-1]) - begin
@@ -153,7 +154,7 @@ def evaluate(
 def _rows(score: Scorer, cases: Cases, order: np.ndarray) -> tuple[Rows, bool]:
     """The scores of the queries in that order, and whether several tiles of them may be made at a time."""
     diverged = RunError("the model's scores are not numbers (NaN): it has diverged; a lower learning_rate or clip_grad_norm may help")
-    if isinstance(score, EncoderScorer) and len(cases):
+    if isinstance(score, EncoderScorer) and score.model.inner_product and len(cases):
         queries = score.queries(cases.user, cases.position)[torch.from_numpy(order).to(score.device)]
         weight, bias = score.model.item_table()
         # Where no sum of products can pass the largest number, no score can be NaN.

@@ -1,5 +1,6 @@
 """The optimizer that the settings name, and whether it moves whole tables or the rows that a step touches."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -125,3 +126,20 @@ def _by_row(model: SequenceEncoder, rate: float) -> list[torch.optim.Optimizer]:
     rest = [parameter for parameter in model.parameters() if all(parameter is not table for table in rows)]
     optimizers: list[torch.optim.Optimizer] = [RowAdam(rows, lr=rate)]
     return [*optimizers, torch.optim.Adam(rest, lr=rate)] if rest else optimizers
+
+
+def rate_factor(settings: Settings, epoch: float) -> float:
+    """What the step size is multiplied by when so many epochs are behind, 0 to 1.
+
+    Warming up it rises in a line from nothing; then it stays (constant), or falls to nothing at the end of the last epoch in a line or along half a
+    cosine (Loshchilov and Hutter, ICLR 2017, without restarts).
+    """
+    if epoch < settings.warmup_epochs:
+        return epoch / settings.warmup_epochs
+    left = (settings.epochs - epoch) / max(settings.epochs - settings.warmup_epochs, 1e-9)
+    match settings.learning_rate_schedule:
+        case "linear":
+            return max(left, 0.0)
+        case "cosine":
+            return (1 - math.cos(math.pi * max(left, 0.0))) / 2
+    return 1.0

@@ -10,7 +10,7 @@ from gaterec.data.batches import TrainingBatches
 from gaterec.data.interactions import Interactions
 from gaterec.data.prepared import PreparedLog, Tell, prepare_log
 from gaterec.data.simulate import Simulation, simulate
-from gaterec.data.split import Cases, Split, make_cases, split_interactions, training_counts
+from gaterec.data.split import Cases, Split, make_cases, split_interactions, training_counts, training_events
 from gaterec.evaluate import EncoderScorer, Scorer, evaluate
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
@@ -86,7 +86,12 @@ def make_model(settings: Settings, prepared: Prepared, device: torch.device) -> 
     """The model that the settings name, freshly drawn."""
     people, things = len(prepared.interactions.users), len(prepared.interactions.items)
     model = model_class(settings.model)(people, things, settings.MAX_ITEM_LIST_LENGTH, settings.model_settings).to(device)
-    model.fit_counts(prepared.counts.to(device))
+
+    def events() -> tuple[Tensor, Tensor]:
+        people, items = training_events(prepared.interactions, prepared.split)
+        return torch.from_numpy(people).to(device), torch.from_numpy(items).to(device)
+
+    model.count(prepared.counts.to(device), events)
     return model
 
 
@@ -96,6 +101,7 @@ def make_batches(settings: Settings, prepared: Prepared, device: torch.device) -
         prepared.interactions,
         prepared.split,
         window=settings.MAX_ITEM_LIST_LENGTH,
+        whole_rows=model_class(settings.model).whole_rows,
         batch_size=settings.train_batch_size,
         next_items=settings.next_items,
         shuffle=settings.shuffle,

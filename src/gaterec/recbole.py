@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gaterec.run import run
-from gaterec.settings import Settings, parse_flags
+from gaterec.settings import Settings
+from gaterec.sources import parse_flags
 
 
 def run_recbole(

@@ -36,8 +36,9 @@ from gaterec.models.pop import Pop, PopSettings
 from gaterec.preflight import Preflight
 from gaterec.prepare import Prepared, make_trainer, prepare, scorer_for
 from gaterec.report import Epoch, Report, write_report
-from gaterec.settings import Data, Evaluation, Settings, read_config_file, resolve
+from gaterec.settings import Data, Evaluation, Settings
 from gaterec.slices import slice_rows
+from gaterec.sources import read_config_file, resolve
 from gaterec.train import Course, Figures, pick_device, reproducible
 
 
@@ -238,7 +239,7 @@ def judge(settings: Settings, prepared: Prepared, model: SequenceEncoder, device
     """The test figures of a model, of Pop beside it, and of the best possible where the truth is known."""
     counts = prepared.counts.to(device)
     pop = Pop(len(prepared.interactions.users), len(prepared.interactions.items), settings.MAX_ITEM_LIST_LENGTH, PopSettings()).to(device)
-    pop.fit_counts(counts)
+    pop.count(counts, lambda: (counts, counts))
     scorers = {settings.model: scorer_for(model, settings, prepared, device), "Pop": scorer_for(pop, settings, prepared, device)}
     if prepared.truth is not None:
         scorers["best possible"] = _truth_scorer(prepared.truth, prepared.interactions, device)

@@ -1,30 +1,17 @@
 """Every setting: its name, type, range, default and meaning. The names are RecBole's; what RecBole lacks has a new one.
 
-`resolve` puts together what the files, the dictionary and the command line say, in RecBole's order of precedence:
-command line > dictionary > files (a later file wins over an earlier one) > defaults. An unknown name is refused with its neighbour,
-a value out of range with the range; nothing is ignored in silence. Text is read as a Python literal or as YAML, never run.
-
-The settings of a model stand in its own file, above the model.
+Where values come from, and which source wins, is gaterec.sources. The settings of a model stand in its own file, above the model.
 """
 
-import ast
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from gaterec.errors import SettingsError
-from gaterec.recbole_keys import OTHER_MODELS, REFUSED
 from gaterec.section import Section
-
-MAX_CONFIG_BYTES = 1_000_000
-"""A settings file larger than this is taken for a mistake (a log given as a config file, say)."""
 
 
 class Interval(NamedTuple):
@@ -65,7 +52,7 @@ def parse_intervals(text: str) -> list[Interval]:
     return intervals
 
 
-def _none_word(value: Any) -> Any:
+def none_word(value: Any) -> Any:
     """RecBole's files write None, ~ or nothing for "not set"."""
     return None if isinstance(value, str) and value.strip() in {"None", "none", "~", ""} else value
 
@@ -93,7 +80,7 @@ def _interval_text(value: str | None) -> str | None:
 
 
 Columns = dict[Literal["inter", "user", "item"], list[str] | Literal["*"]]
-IntervalText = Annotated[str | None, BeforeValidator(_none_word), Field(validate_default=False)]
+IntervalText = Annotated[str | None, BeforeValidator(none_word), Field(validate_default=False)]
 Metric = Literal[
     "Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC",
     "ItemCoverage", "AveragePopularity", "GiniIndex", "ShannonEntropy", "TailPercentage",
@@ -149,10 +136,10 @@ class Data(Section):
     load_col: Columns | None = Field(None, description="columns to read, by file; null reads all")
     unload_col: Columns | None = Field(None, description="columns not to read, by file")
     unused_col: Columns | None = Field(None, description="columns read for filtering alone; no further column is ever trained on")
-    rm_dup_inter: Annotated[Literal["first", "last"] | None, BeforeValidator(_none_word)] = Field(
+    rm_dup_inter: Annotated[Literal["first", "last"] | None, BeforeValidator(none_word)] = Field(
         None, description="of equal (user, item) pairs keep the first or the last in time; null keeps all"
     )
-    val_interval: Annotated[dict[str, str | list[str]] | None, BeforeValidator(_none_word)] = Field(
+    val_interval: Annotated[dict[str, str | list[str]] | None, BeforeValidator(none_word)] = Field(
         None, description="keep events by value: {'rating': '[4,inf)'}, or {'kind': ['buy']} for text"
     )
     filter_inter_by_user_or_item: bool = Field(
@@ -213,6 +200,7 @@ SHARED_NEGATIVES = {"SSM": 1024, "gBCE": 256}
 
 
 class Training(Section):
+    recipe: str | None = Field(None, description="settings under one name, which any other source changes; `gaterec recipes` lists them")
     loss_type: LOSSES = Field(
         "CE",
         description="CE: cross-entropy over the whole catalogue; BPR: each target against negatives of its own; SSM (sampled softmax) and gBCE: against negatives that a step shares; docs/losses.md",
@@ -224,20 +212,24 @@ class Training(Section):
     )
     learning_rate: float = Field(0.001, gt=0, le=1000, description="its step size")
     weight_decay: float = Field(0.0, ge=0, le=1000, description="L2 penalty in the optimizer (adamw: decoupled)")
-    clip_grad_norm: Annotated[ClipGradNorm | None, BeforeValidator(_none_word)] = Field(
+    clip_grad_norm: Annotated[ClipGradNorm | None, BeforeValidator(none_word)] = Field(
         None, description="{'max_norm': 5} cuts long gradients; null does not"
     )
     sparse_updates: Literal["auto", True, False] = Field(
         "auto",
         description="adam moves only the rows of the tables that a step touches, as sparse_adam does; auto: where a step touches less than a tenth of a table of more than 200,000 rows",
     )
-    train_neg_sample_args: Annotated[NegativeSampling | None, BeforeValidator(_none_word)] = Field(
+    train_neg_sample_args: Annotated[NegativeSampling | None, BeforeValidator(none_word)] = Field(
         None, description="the negatives; null means uniform ones, BPR 1, SSM 1024, gBCE 256. CE needs none and says so"
     )
     negatives_may_be_own: bool = Field(
         True,
         description="whether a person's own training items may be drawn as negatives (RecBole: yes, the paper's authors: no); must be true where a step shares them",
     )
+    learning_rate_schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="how the step size falls to nothing over all epochs; constant does not"
+    )
+    warmup_epochs: float = Field(0.0, ge=0, le=1_000_000, description="over so many epochs the step size rises from nothing at first")
     gbce_t: float = Field(0.75, ge=0, le=1, description="gBCE: 0 is plain binary cross-entropy, 1 calibrates the scores fully")
     next_items: int = Field(1, ge=1, le=1000, description="how many of the following items each query is trained on (the paper's T)")
     eval_step: int = Field(1, ge=0, le=1_000_000, description="validate every so many epochs; 0 never")
@@ -250,7 +242,7 @@ class Training(Section):
     @classmethod
     def _no_distribution_means_none(cls, value: Any) -> Any:
         """RecBole's `{'distribution': 'none', ...}` is its long way to say null."""
-        if isinstance(value, Mapping) and _none_word(value.get("distribution", "uniform")) is None:
+        if isinstance(value, Mapping) and none_word(value.get("distribution", "uniform")) is None:
             return None
         return value
 
@@ -290,7 +282,7 @@ class EvalArgs(Section):
         {"LS": "valid_and_test"},
         description="{'LS': 'valid_and_test' | 'valid_only' | 'test_only'} leaves one event out for each; {'RS': [8,1,1]} by shares; {'TS': [8,1,1]} tests on what comes after one moment for all",
     )
-    group_by: Annotated[Literal["user"] | None, BeforeValidator(_none_word)] = Field(
+    group_by: Annotated[Literal["user"] | None, BeforeValidator(none_word)] = Field(
         "user", description="cut each person's history (user), or all events at one moment (none)"
     )
     order: Literal["TO", "RO"] = Field("TO", description="order of events: by time (TO), or random (RO)")
@@ -371,6 +363,9 @@ def split_metric(name: str) -> tuple[str, int | None]:
 
 
 class Evaluation(Section):
+    protocol: str | None = Field(
+        None, description="the settings of this part under one name, which any other source changes; `gaterec protocols` lists them"
+    )
     eval_args: EvalArgs = Field(EvalArgs(), description="the protocol")
     repeatable: bool = Field(True, description="true: items seen before may be recommended again; false: they are left out of the ranking")
     metrics: list[Metric] = Field(["Recall", "MRR", "NDCG", "Hit", "Precision"], min_length=1, description="what is measured")
@@ -422,191 +417,3 @@ class Settings(Environment, Data, Training, Evaluation):
         """All settings, the model's own among them, as plain values that JSON and YAML can hold."""
         own: Section = self.model_settings
         return self.model_dump(mode="json") | own.model_dump(mode="json")
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, with which a few lines could grow without bound."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            alias: yaml.Event = self.get_event()  # type: ignore[no-untyped-call]
-            problem = "aliases such as *name are not read; write the value out"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=alias.start_mark)  # type: ignore[arg-type]
-        return super().compose_node(parent, index)
-
-
-def _load_yaml(text: str) -> Any:
-    return yaml.load(text, _PlainLoader)  # noqa: S506 (it is a SafeLoader, and a stricter one)
-
-
-def parse_value(text: str) -> Any:
-    """A value from the command line: a Python literal, else YAML, else the text itself. Nothing is ever run.
-
-    >>> parse_value("[5,10]"), parse_value("0.01"), parse_value("average"), parse_value("{'LS': 'test_only'}")
-    ([5, 10], 0.01, 'average', {'LS': 'test_only'})
-    """
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        pass
-    try:
-        return _load_yaml(text)
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError):
-        return text
-
-
-def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
-    """Settings from `--name=value` or `--name value` flags.
-
-    Raises SettingsError for anything that is not such a flag.
-    """
-    found: dict[str, Any] = {}
-    rest = list(arguments)
-    while rest:
-        flag = rest.pop(0)
-        if not flag.startswith("--") or flag == "--":
-            hint = f"; did you mean --dataset={flag}?" if Path(flag).suffix else ""
-            raise SettingsError(f"command line: expected --name=value, found {flag!r}{hint}")
-        name, equals, text = flag[2:].partition("=")
-        if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise SettingsError(f"command line: --{name} has no value; write --{name}=VALUE")
-            text = rest.pop(0)
-        field = Settings.model_fields.get(name)
-        found[name] = text if field is not None and field.annotation is str else parse_value(text)
-    return found
-
-
-def read_config_file(path: str | Path) -> dict[str, Any]:
-    """The settings in a YAML file.
-
-    Raises SettingsError with file and line when it can't be read or is not a mapping of names to values.
-    """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise SettingsError(f"{path}: expected a small YAML file of settings, found {path.stat().st_size:,} bytes")
-        content = _load_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: can't be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise SettingsError(
-            f"{path}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x} at position {error.start}"
-        ) from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SettingsError(f"{path}:{line}: expected YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise SettingsError(f"{path}: expected YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise SettingsError(f"{path}: expected lines `name: value`, found {type(content).__name__}")
-    return content
-
-
-def resolve(
-    model_settings: Callable[[str], type[Section]],
-    model: str | None = None,
-    dataset: str | None = None,
-    config_files: Iterable[str | Path] = (),
-    config_dict: Mapping[str, Any] | None = None,
-    flags: Mapping[str, Any] | None = None,
-) -> Settings:
-    """The settings of a run, put together and checked.
-
-    Args:
-        model_settings: gives the class of a model's own settings by the model's name.
-        model: the model's name; wins over every other source.
-        dataset: the dataset's name; wins over every other source.
-        config_files: YAML files, a later one wins over an earlier one.
-        config_dict: wins over the files.
-        flags: what the command line says (see parse_flags); wins over the dictionary.
-
-    Raises:
-        SettingsError: names the source, the setting, what was expected and what was found.
-    """
-    sources: list[tuple[str, Mapping[str, Any]]] = [(str(path), read_config_file(path)) for path in config_files]
-    sources += [("config_dict", config_dict or {}), ("command line", flags or {})]
-    sources += [("arguments", {name: value for name, value in (("model", model), ("dataset", dataset)) if value is not None})]
-    values: dict[str, Any] = {}
-    origin: dict[str, str] = {}
-    for source, content in sources:
-        for name, value in content.items():
-            values[name], origin[name] = value, source
-
-    own = model_settings(str(values.get("model", Settings.model_fields["model"].default)))
-    _refuse_unknown(values, origin, own, str(values.get("model", "HGN")))
-    general = {name: value for name, value in values.items() if name in Settings.model_fields}
-    particular = {name: value for name, value in values.items() if name in own.model_fields}
-    try:
-        model_part = own(**particular)
-        return Settings(**general, model_settings=model_part)
-    except ValidationError as error:
-        raise SettingsError(_describe(error, origin)) from None
-    except RecursionError:
-        raise SettingsError("settings: nested too deeply") from None
-
-
-def _refuse_unknown(values: dict[str, Any], origin: dict[str, str], own: type[Section], model: str) -> None:
-    known = [name for name in Settings.model_fields if name != "model_settings"] + list(own.model_fields)
-    for name, value in list(values.items()):
-        if name in known:
-            continue
-        if name in REFUSED:
-            harmless, reason = REFUSED[name]
-            if value not in harmless and _none_word(value) not in harmless:
-                raise SettingsError(f"{origin[name]}: {name}: {reason}; leave it out (found {_short(value)})")
-            del values[name]
-            continue
-        if name in OTHER_MODELS:
-            raise SettingsError(
-                f"{origin[name]}: {name} is a setting of {OTHER_MODELS[name]}, and {model} does not have it. {model} has: {', '.join(own.model_fields)}"
-            )
-        near = difflib.get_close_matches(str(name), [*known, *REFUSED], n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]}?" if near else "`gaterec settings` lists them all."
-        raise SettingsError(f"{origin[name]}: {name}: there is no such setting; {hint}")
-
-
-def _describe(error: ValidationError, origin: Mapping[str, str]) -> str:
-    """Pydantic's findings, one line each: source: setting: what was expected, what was found."""
-    lines = []
-    for finding in error.errors(include_url=False):
-        where = ".".join(str(part) for part in finding["loc"] if part != "[key]")
-        source = origin.get(str(finding["loc"][0]) if finding["loc"] else "", "")
-        lines.append(": ".join(part for part in (source, where, _told(finding)) if part))
-    return "\n".join(dict.fromkeys(lines))
-
-
-def _told(finding: ErrorDetails) -> str:
-    """What was expected and what was found, in our words where pydantic speaks of its own matters."""
-    kind, context = finding["type"], finding.get("ctx", {})
-    found = f", found {_short(finding['input'])}"
-    match kind:
-        case "value_error":
-            return finding["msg"].removeprefix("Value error, ")
-        case "extra_forbidden":
-            return f"there is no such setting; `gaterec settings {finding['loc'][0]}` lists them"
-        case "missing":
-            return "expected a value, found none"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return f"expected a dictionary{found}"
-        case "list_type" | "tuple_type":
-            return f"expected a list{found}"
-        case "too_short" | "too_long":
-            bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-            return f"expected {bound} of them{found}"
-        case "string_too_short" | "string_too_long":
-            bound = f"at least {context['min_length']}" if kind == "string_too_short" else f"at most {context['max_length']}"
-            return f"expected text of {bound} characters{found}"
-        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
-            return f"expected a number {finding['msg'].removeprefix('Input should be ')}{found}"
-    return f"expected {finding['msg'].removeprefix('Input should be ')}{found}"
-
-
-def _short(value: Any, limit: int = 80) -> str:
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # Python prints no integer of more than 4300 digits
-        text = f"a {type(value).__name__} too long to print"
-    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -21,7 +21,7 @@ from gaterec.errors import RunError, SettingsError
 from gaterec.kernels.gathered import gathered_scores
 from gaterec.losses import bpr, cross_entropy, gbce, sampled_softmax
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.optimizers import make_optimizers, update_plan
+from gaterec.optimizers import make_optimizers, rate_factor, update_plan
 from gaterec.sampling import NegativeSampler
 from gaterec.settings import NegativeSampling, Settings
 
@@ -133,6 +133,9 @@ class Trainer:
         total, seen = torch.zeros((), dtype=torch.float64, device=device), 0
         clip = self.settings.clip_grad_norm
         for batch in self.batches.epoch(number):
+            targets = len(batch.positions)
+            # The middle of the step, so that neither the first nor the last has no size.
+            self._set_rate(number - 1 + (seen + targets / 2) / self.batches.targets)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.settings.enable_amp):
                 loss = batch_loss(self.model, batch, self.settings, self.sampler, self.plan.by_row)
             for optimizer in self.optimizers:
@@ -142,11 +145,17 @@ class Trainer:
                 nn.utils.clip_grad_norm_(self.model.parameters(), clip.max_norm, clip.norm_type)
             for optimizer in self.optimizers:
                 optimizer.step()
-            targets = len(batch.positions)
             total += loss.detach() * targets
             seen += targets
             on_step(targets)
         return float(total) / max(seen, 1)
+
+    def _set_rate(self, epoch: float) -> None:
+        """The step size when so many epochs are behind."""
+        rate = self.settings.learning_rate * rate_factor(self.settings, epoch)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
 
     def _follow(self, number: int, score: float) -> None:
         """Early stopping, on the full precision of the score. The first of equal epochs wins."""

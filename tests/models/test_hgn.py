@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gaterec.models.hgn import HGN, HGNSettings
-from gaterec.settings import parse_value
+from gaterec.sources import parse_value
 from tests.models import reference_hgn
 
 USERS, ITEMS = 6, 15

@@ -47,6 +47,7 @@ class TrainingBatches:
         interactions: the histories.
         split: where training ends.
         window: L, how many events a query sees.
+        whole_rows: whether a query sees all of its row, so that none may be longer than L.
         batch_size: targets per batch.
         next_items: K, how many of the following items each query is trained on.
         shuffle: false keeps the order of the log.
@@ -63,6 +64,7 @@ class TrainingBatches:
         split: Split,
         *,
         window: int,
+        whole_rows: bool = False,
         batch_size: int,
         next_items: int = 1,
         shuffle: bool = True,
@@ -73,7 +75,8 @@ class TrainingBatches:
         self.device = torch.device(device)
         self.item = torch.from_numpy(interactions.item).to(self.device)
         self.train_end = torch.from_numpy(split.train_end).to(self.device)
-        self.user, self.first, self.count, self.context = _rows(interactions, split, window, min(batch_size, max(128, 2 * window)))
+        cut = _rows(interactions, split, window, whole_rows, batch_size)
+        self.user, self.first, self.count, self.context = cut
 
     @property
     def targets(self) -> int:
@@ -125,12 +128,19 @@ class TrainingBatches:
         return Batch(user, items, positions, targets)
 
 
-def _rows(interactions: Interactions, split: Split, window: int, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _rows(
+    interactions: Interactions, split: Split, window: int, whole: bool, batch_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The training rows: (R,) whose, where the first trained query stands, how many there are, how many events stand before it.
 
-    A query stands at an event and is asked for the next one, so a history of n training events has n - 1 of them.
+    A query stands at an event and is asked for the next one, so a history of n training events has n - 1 of them. A row has the L - 1 events
+    before its first query in front, so that each query's last L events are all there. Where queries see the whole row, it has at most L events in
+    all: a history that is longer is cut into rows of at most L / 2 queries after at least L / 2 events, so that each query sees between L / 2 and L.
     """
     queries = np.maximum(split.train_end - interactions.offsets[:-1] - 1, 0)
+    longest = np.full(len(queries), min(batch_size, max(128, 2 * window)))
+    if whole:
+        longest = np.minimum(batch_size, np.where(queries <= window, window, (window + 1) // 2))
     pieces = -(-queries // longest)
     user = np.repeat(np.arange(len(queries)), pieces)
     piece = np.arange(len(user)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
@@ -138,4 +148,4 @@ def _rows(interactions: Interactions, split: Split, window: int, longest: int) -
     share, rest = np.divmod(queries, np.maximum(pieces, 1))
     count = share[user] + (piece < rest[user])
     done = piece * share[user] + np.minimum(piece, rest[user])
-    return user, interactions.offsets[user] + done, count, np.minimum(done, window - 1)
+    return user, interactions.offsets[user] + done, count, np.minimum(done, window - (count if whole else 1))

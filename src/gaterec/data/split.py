@@ -146,6 +146,13 @@ def training_counts(interactions: Interactions, split: Split) -> np.ndarray:
     return counts
 
 
+def training_events(interactions: Interactions, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) int64 people and (M,) int64 items of all training events, in order of person, then time."""
+    lengths = split.train_end - interactions.offsets[:-1]
+    people = np.repeat(np.arange(len(lengths)), lengths)
+    return people, interactions.item[ranges(interactions.offsets[:-1], lengths)].astype(np.int64)
+
+
 def make_cases(interactions: Interactions, split: Split, part: Part, target: Literal["next", "all"]) -> Cases:
     """The queries of an evaluation.
 

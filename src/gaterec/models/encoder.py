@@ -7,6 +7,7 @@ written once works with every model. Item 0 is padding; user 0 is someone we don
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -23,9 +24,16 @@ class SequenceEncoder(nn.Module, ABC):
         items: V, how many items there are, padding included.
         window: L, how many of the latest events a query sees.
         settings: the model's own settings.
+
+    Attributes:
+        whole_rows: whether a query sees all of its row, be it by attention or by a state that is handed on, and not its last L events alone.
+            Such a model is given rows of at most L events; others may get longer ones, whose queries each see the last L events.
+        inner_product: false for a model whose scores are no product of a query and an item, which then has `scores` of its own and no item table.
     """
 
     Settings: ClassVar[type[Section]]
+    whole_rows: ClassVar[bool] = False
+    inner_product: ClassVar[bool] = True
 
     @abstractmethod
     def encode(self, users: Tensor, items: Tensor) -> Tensor:
@@ -33,7 +41,7 @@ class SequenceEncoder(nn.Module, ABC):
 
         Args:
             users: (B,) whose histories these are.
-            items: (B, T) events in order; 0 is padding and changes no query.
+            items: (B, T) events in order from the left; 0 is padding, stands to the right of them and changes no query.
 
         Returns:
             (B, T, D) queries. Query t sees items[:, : t + 1] and nothing later. What stands at padding is undefined but finite.
@@ -53,11 +61,12 @@ class SequenceEncoder(nn.Module, ABC):
         """
         return None
 
-    def fit_counts(self, counts: Tensor) -> None:
+    def count(self, counts: Tensor, events: Callable[[], tuple[Tensor, Tensor]]) -> None:
         """Take what can be counted instead of learned.
 
         Args:
             counts: (V,) how often each item was chosen in training.
+            events: gives (M,) people and (M,) items of all training events, in order of person, then time; for models that need more than counts.
         """
 
     def scores(self, queries: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ class HGNSettings(Section):
         (0.0, 0.0), description="weight of the L2 norms of the gates' weights, and of the embeddings in the batch"
     )
     item_bias: bool = Field(True, description="a score of each item's own")
+    tied_tables: bool = Field(False, description="the items' input vectors are also the vectors that queries are compared with")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share of the events' and people's features hidden in training")
     feature_gate: bool = Field(True, description="use the feature gate")
     instance_gate: bool = Field(True, description="use the instance gate")
@@ -49,14 +50,15 @@ class HGN(SequenceEncoder):
         self.settings, self.window = settings, window
         self.user = nn.Embedding(users, size, padding_idx=0)  # u
         self.item = nn.Embedding(items, size, padding_idx=0)  # E
-        self.output = nn.Embedding(items, size, padding_idx=0)  # Q
+        if not settings.tied_tables:
+            self.output = nn.Embedding(items, size, padding_idx=0)  # Q
         self.bias = nn.Parameter(torch.zeros(items)) if settings.item_bias else None
         self.feature_item = nn.Linear(size, size)  # W1, b
         self.feature_user = nn.Linear(size, size, bias=False)  # W2
         self.instance_item = nn.Linear(size, 1, bias=False)  # w3
         self.instance_user = nn.Linear(size, window, bias=False)  # W4
         self.dropout = nn.Dropout(settings.dropout)
-        for table in (self.user, self.item, self.output):
+        for table in dict.fromkeys((self.user, self.item, self._answers)):
             nn.init.normal_(table.weight, std=1 / size)
             with torch.no_grad():
                 table.weight[0] = 0.0
@@ -88,7 +90,12 @@ class HGN(SequenceEncoder):
         return pool(gated, item_gate, position_gate)
 
     def item_table(self) -> tuple[Tensor, Tensor | None]:
-        return self.output.weight, self.bias
+        return self._answers.weight, self.bias
+
+    @property
+    def _answers(self) -> nn.Embedding:
+        """Q."""
+        return self.item if self.settings.tied_tables else self.output
 
     def penalty(self, users: Tensor, items: Tensor, targets: Tensor) -> Tensor | None:
         gates, embeddings = self.settings.reg_weight
@@ -96,5 +103,5 @@ class HGN(SequenceEncoder):
             return None
         linears = (self.feature_item, self.feature_user, self.instance_item, self.instance_user)
         of_gates = torch.stack([linear.weight.norm() for linear in linears]).sum()
-        looked_up = (self.user(users), self.item(items), self.output(targets))
+        looked_up = (self.user(users), self.item(items), self._answers(targets))
         return gates * of_gates + embeddings * torch.stack([vectors.norm() for vectors in looked_up]).sum()

@@ -1,5 +1,7 @@
 """Pop: what most people chose, the same for everyone. Nothing is learned; every other model must beat it."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,8 @@ from gaterec.section import Section
 
 class PopSettings(Section):
     """Pop has no settings."""
+
+    trained = False
 
 
 class Pop(SequenceEncoder):
@@ -24,7 +28,7 @@ class Pop(SequenceEncoder):
         self.register_buffer("counts", torch.zeros(items))
         self.register_buffer("weight", torch.zeros(items, 1))
 
-    def fit_counts(self, counts: Tensor) -> None:
+    def count(self, counts: Tensor, events: Callable[[], tuple[Tensor, Tensor]]) -> None:
         self.counts.copy_(counts)
 
     def encode(self, users: Tensor, items: Tensor) -> Tensor:

@@ -1,0 +1,50 @@
+"""Settings under one name: recipes (a model and how to train it) and protocols (what is held out and how it is judged).
+
+Each is a YAML file, recipes/NAME.yaml or protocols/NAME.yaml, whose first comment line says what it is. Whatever else says a setting wins over them.
+To add one: a file there.
+"""
+
+import difflib
+from importlib.resources import files
+from typing import Any, Literal, NamedTuple
+
+import yaml
+
+from gaterec.errors import SettingsError
+
+Kind = Literal["recipe", "protocol"]
+KINDS: tuple[Kind, ...] = ("protocol", "recipe")
+"""In the order of their precedence: a recipe wins over a protocol."""
+
+
+class Bundle(NamedTuple):
+    """What a name stands for.
+
+    Attributes:
+        meaning: what it is, in one line.
+        settings: name -> value.
+    """
+
+    meaning: str
+    settings: dict[str, Any]
+
+
+def bundles(kind: Kind) -> dict[str, Bundle]:
+    """All recipes, or all protocols, by name."""
+    found = sorted(files("gaterec").joinpath(f"{kind}s").iterdir(), key=lambda file: file.name)
+    texts = {file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8") for file in found if file.name.endswith(".yaml")}
+    return {name: Bundle(text.splitlines()[0].lstrip("# "), yaml.safe_load(text)) for name, text in texts.items()}
+
+
+def bundle(kind: Kind, name: object) -> Bundle:
+    """The recipe or protocol of that name.
+
+    Raises:
+        SettingsError: there is none; names the nearest.
+    """
+    known = bundles(kind)
+    if not isinstance(name, str) or name not in known:
+        near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise SettingsError(f"{kind}: there is no {kind} {str(name)[:80]!r}; {hint}")
+    return known[name]
