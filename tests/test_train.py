@@ -227,6 +227,7 @@ LEARNERS = [
     {"sparse_updates": True, "loss_type": "BPR", "next_items": 3, "train_neg_sample_args": {"sample_num": 3}},
     {"loss_type": "SSM", "train_neg_sample_args": {"sample_num": 5, "distribution": "popularity"}},
     {"loss_type": "SSM", "sparse_updates": True, "next_items": 3},
+    {"learning_rate_schedule": "cosine", "warmup_epochs": 1.5},
     {"loss_type": "gBCE"},
     {"loss_type": "gBCE", "sparse_updates": True, "reg_weight": [0.01, 0.01]},
 ]
@@ -428,6 +429,12 @@ def test_weight_decay_makes_weights_smaller() -> None:
     for learner in ("adam", "adamw", "sgd", "adagrad", "rmsprop"):
         free, decayed = (trained(noise(), learner=learner, weight_decay=decay, learning_rate=0.05) for decay in (0.0, 0.5))
         assert float(weights(decayed)["item.weight"].norm()) < float(weights(free)["item.weight"].norm()), learner
+
+
+def test_a_step_has_the_size_of_its_middle() -> None:
+    found = trained(noise(), epochs=2, train_batch_size=1000, learning_rate=0.1, learning_rate_schedule="linear")
+    assert len(found.batches) == 1
+    assert [group["lr"] for optimizer in found.optimizers for group in optimizer.param_groups] == pytest.approx([0.1 / 4])
 
 
 def test_long_gradients_are_cut_to_max_norm() -> None:

@@ -138,7 +138,8 @@ def resolve(
     chosen = str(values.get("model", Settings.model_fields["model"].default))
     own = model_settings(chosen)
     _refuse_unknown(values, origin, own, chosen)
-    if not own.trained and "loss_type" in values:
+    usual = Settings.model_fields["loss_type"].default  # files that spell all defaults out say it for every model
+    if not own.trained and values.get("loss_type", usual) != usual:
         raise SettingsError(f"{origin['loss_type']}: loss_type: {chosen} is counted and not trained, so no loss fits it; leave it out")
     values = {**own.general, **values}
     general = {name: value for name, value in values.items() if name in Settings.model_fields}

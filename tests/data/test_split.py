@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gaterec.data.interactions import Interactions
-from gaterec.data.split import Cases, Split, _by_share, _leave_out, make_cases, ranges, split_interactions
+from gaterec.data.split import Cases, Split, _by_share, _leave_out, make_cases, ranges, split_interactions, training_events
 from gaterec.errors import DataError
 from gaterec.settings import EvalArgs
 from tests.histories import histories, random_histories
@@ -214,3 +214,11 @@ def test_ranges_shows_its_example() -> None:
     assert ranges(np.array([10, 20]), np.array([2, 3])).tolist() == [10, 11, 20, 21, 22]
     assert ranges(np.array([10, 20, 30]), np.array([0, 2, 0])).tolist() == [20, 21]
     assert ranges(np.array([], dtype=np.int64), np.array([], dtype=np.int64)).tolist() == []
+
+
+def test_training_events_are_what_stands_before_the_cut() -> None:
+    interactions = histories([1, 2, 3, 9, 8], [4, 5, 7])
+    people, items = training_events(interactions, Split(np.array([0, 3, 7]), np.array([0, 4, 7])))
+    assert people.tolist() == [1, 1, 1, 2, 2]
+    assert items.tolist() == [1, 2, 3, 4, 5]
+    assert items.dtype == np.int64
