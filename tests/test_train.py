@@ -129,6 +129,7 @@ OF_MODELS: list[tuple[dict[str, Any], int]] = [
         ({"model": "SASRec", "hidden_size": 16, "inner_size": 32, "block": block, "epochs": 30} | NO_DROPOUT, 2)
         for block in ("post", "pre", "ligr")
     ),
+    ({"model": "NextItNet", "embedding_size": 16, "block_num": 1, "dilations": [1], "epochs": 30}, 2),
 ]
 """Settings of a model, and how far back the event stands that decides what is next."""
 
