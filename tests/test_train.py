@@ -130,6 +130,7 @@ OF_MODELS: list[tuple[dict[str, Any], int]] = [
         for block in ("post", "pre", "ligr")
     ),
     ({"model": "NextItNet", "embedding_size": 16, "block_num": 1, "dilations": [1], "epochs": 30}, 2),
+    ({"model": "Caser", "embedding_size": 16, "dropout_prob": 0.0, "epochs": 30}, 2),
 ]
 """Settings of a model, and how far back the event stands that decides what is next."""
 

@@ -56,9 +56,7 @@ REFUSED: dict[str, Refusal] = {
 OTHER_MODELS: dict[str, str] = {
     "hidden_size": "GRU4Rec",
     "num_layers": "GRU4Rec",
-    "dropout_prob": "GRU4Rec and Caser",
-    "nv": "Caser",
-    "nh": "Caser",
+    "dropout_prob": "GRU4Rec",
     "k": "ItemKNN",
     "shrink": "ItemKNN",
     "knn_method": "ItemKNN",
