@@ -4,6 +4,9 @@ query(t)   = u                what a person likes, the same after every event
 score(t,j) = u . Q_j
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -13,7 +16,7 @@ from gaterec.section import Section
 
 
 class BPRSettings(Section):
-    general = {"loss_type": "BPR"}
+    general: ClassVar[Mapping[str, Any]] = {"loss_type": "BPR"}
 
     embedding_size: int = Field(64, ge=1, le=65536, description="D, the length of all vectors")
 
@@ -33,7 +36,8 @@ class BPR(SequenceEncoder):
                 table.weight[0] = 0.0
 
     def encode(self, users: Tensor, items: Tensor) -> Tensor:
-        return self.user(users)[:, None].expand(-1, items.shape[1], -1)  # (B, T, D)
+        person: Tensor = self.user(users)
+        return person[:, None].expand(-1, items.shape[1], -1)  # (B, T, D)
 
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         return self.item.weight, None

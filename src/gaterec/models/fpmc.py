@@ -5,6 +5,9 @@
 Baskets hold one item each. Both products are one, of query(t) = [u; LI_last] and the item's [IU_j; IL_j], so the items have one table.
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -14,7 +17,7 @@ from gaterec.section import Section
 
 
 class FPMCSettings(Section):
-    general = {"loss_type": "BPR"}
+    general: ClassVar[Mapping[str, Any]] = {"loss_type": "BPR"}
 
     embedding_size: int = Field(64, ge=1, le=65536, description="D, the length of each of the four vectors; queries have 2 D")
 
@@ -31,7 +34,7 @@ class FPMC(SequenceEncoder):
         self.last = nn.Embedding(items, size, padding_idx=0)  # LI
         self.item = nn.Embedding(items, 2 * size, padding_idx=0)  # [IU; IL]
         with torch.no_grad():
-            for table in (self.user.weight, self.last.weight, *self.item.weight.split(size, 1)):
+            for table in (self.user.weight, self.last.weight, *self.item.weight.chunk(2, 1)):
                 nn.init.xavier_normal_(table)
                 table[0] = 0.0
 

@@ -4,11 +4,14 @@ What is new in that paper is how it is trained: BPR-max (TOP1max is the other on
 items' counts to a power between 0, all items alike, and 1, by popularity. The authors tune the power for each log; here it is halfway.
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from gaterec.models.gru4rec import GRU4Rec, GRU4RecSettings
 
 
 class GRU4RecPlusSettings(GRU4RecSettings):
-    general = {"loss_type": "BPRmax", "train_neg_sample_args": {"distribution": "popularity", "alpha": 0.5}}
+    general: ClassVar[Mapping[str, Any]] = {"loss_type": "BPRmax", "train_neg_sample_args": {"distribution": "popularity", "alpha": 0.5}}
 
 
 class GRU4RecPlus(GRU4Rec):

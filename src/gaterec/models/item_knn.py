@@ -1,7 +1,7 @@
-"""ItemKNN: what goes with the latest items, by who chose what (Sarwar et al., WWW 2001; Deshpande and Karypis, ACM TOIS 2004).
+"""ItemKNN: what goes with the latest items, by who chose what (Sarwar, Karypis, Konstan and Riedl, WWW 2001).
 
     similarity(i,j) = people who chose both / (sqrt(people who chose i) sqrt(people who chose j) + shrink)
-    score(t,j)      = sum of similarity(i,j) over the distinct last L events i that have j among their k nearest
+    score(t,j)      = sum of similarity(i,j) over those of the last L events, each item once, that are among the k nearest of j
 
 Nothing is learned. A query is the window itself: the numbers of its L items.
 """
@@ -55,6 +55,8 @@ class ItemKNN(SequenceEncoder):
 
     neighbours: Tensor
     similarity: Tensor
+    begins: Tensor
+    places: Tensor
 
     def __init__(self, users: int, items: int, window: int, settings: ItemKNNSettings) -> None:
         super().__init__()
@@ -66,12 +68,23 @@ class ItemKNN(SequenceEncoder):
         width = min(settings.k, max(items - 2, 1))
         self.register_buffer("neighbours", torch.zeros(items, width, dtype=torch.int32))
         self.register_buffer("similarity", torch.zeros(items, width))
+        # The same the other way round, made anew whenever these change.
+        self.register_buffer("begins", torch.zeros(items + 1, dtype=torch.int64), persistent=False)
+        self.register_buffer("places", torch.zeros(items * width, dtype=torch.int64), persistent=False)
+        self.register_load_state_dict_post_hook(lambda model, keys: model._turn_round())  # type: ignore[no-untyped-call]
 
     def count(self, counts: Tensor, events: Callable[[], tuple[Tensor, Tensor]]) -> None:
         people, items = (part.cpu().numpy() for part in events())
         neighbours, similarity = nearest(people, items, self.items, self.neighbours.shape[1], self.shrink)
         self.neighbours.copy_(torch.from_numpy(neighbours))
         self.similarity.copy_(torch.from_numpy(similarity))
+        self._turn_round()
+
+    def _turn_round(self) -> None:
+        """From the nearest of each item to those that have it among theirs: places[begins[i] : begins[i + 1]] of the flat neighbours are i."""
+        flat = self.neighbours.flatten()
+        self.places.copy_(flat.argsort(stable=True))
+        torch.cumsum(flat.bincount(minlength=self.items), 0, out=self.begins[1:])
 
     def encode(self, users: Tensor, items: Tensor) -> Tensor:
         return F.pad(items, (self.window - 1, 0)).unfold(1, self.window, 1).float()  # (B, T, L)
@@ -79,11 +92,17 @@ class ItemKNN(SequenceEncoder):
     def scores(self, queries: Tensor) -> Tensor:
         events = queries.long().flatten(0, -2).sort(1).values  # (N, L)
         events[:, 1:].masked_fill_(events[:, 1:] == events[:, :-1], 0)  # an item that stands twice counts once
-        scores = queries.new_zeros(len(events), self.items)
-        for event in events.unbind(1):
-            scores.scatter_add_(1, self.neighbours[event].long(), self.similarity[event])
-        scores[:, 0] = -torch.inf
-        return scores.unflatten(0, queries.shape[:-1])
+        scores, similarity = queries.new_zeros(len(events) * self.items), self.similarity.flatten()
+        start = torch.arange(len(events), device=queries.device) * self.items
+        for event in events.unbind(1):  # one at a time, as the items that have it among their nearest may be many
+            begin = self.begins[event]
+            count = (self.begins[event + 1] - begin) * (event > 0)
+            row = torch.arange(len(event), device=queries.device).repeat_interleave(count)
+            at = self.places[torch.arange(len(row), device=queries.device) + (begin - count.cumsum(0) + count)[row]]
+            scores.index_add_(0, start[row] + at // self.neighbours.shape[1], similarity[at])
+        found = scores.view(*queries.shape[:-1], self.items)
+        found[..., 0] = -torch.inf
+        return found
 
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         raise TypeError("ItemKNN has no item table: its scores are sums of similarities and no products")
