@@ -34,7 +34,14 @@ def test_any_source_wins_over_them() -> None:
 @pytest.mark.parametrize("loss", [{}, {"loss_type": "TOP1max"}])
 def test_it_learns_what_follows(loss: dict[str, Any]) -> None:
     interactions = planted()
-    small = {"embedding_size": 16, "hidden_size": 32, "dropout_prob": 0.0, "learning_rate": 0.02, "train_batch_size": 128}
+    small = {
+        "embedding_size": 16,
+        "hidden_size": 32,
+        "dropout_prob": 0.0,
+        "learning_rate": 0.02,
+        "train_batch_size": 128,
+        "train_neg_sample_args": {"sample_num": 64},
+    }
     chosen = settings(model="GRU4RecPlus", **small | loss, MAX_ITEM_LIST_LENGTH=4, epochs=40, topk=[1], valid_metric="MRR@5")
     found = trainer(interactions, chosen)
     list(found.epochs())
