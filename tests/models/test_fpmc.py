@@ -12,11 +12,11 @@ def test_scores_are_taste_and_what_follows_the_last_item() -> None:
     model = FPMC(4, 6, 3, FPMCSettings(embedding_size=5))
     users, items = torch.tensor([1, 3]), torch.tensor([[1, 2, 5], [4, 0, 0]])
     scores = model.scores(model.encode(users, items)).detach()
-    iu, il = model.item.weight[:, :5], model.item.weight[:, 5:]
+    person, last, (iu, il) = model.user.weight.detach(), model.last.weight.detach(), model.item.weight.detach().chunk(2, 1)
     for row, t in ((0, 0), (0, 1), (0, 2), (1, 0)):
         for item in range(1, 6):
-            taste = float(model.user.weight[users[row]] @ iu[item])
-            follows = float(model.last.weight[items[row, t]] @ il[item])
+            taste = float(person[users[row]] @ iu[item])
+            follows = float(last[items[row, t]] @ il[item])
             assert abs(float(scores[row, t, item]) - taste - follows) < 1e-6
 
 
