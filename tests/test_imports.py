@@ -65,15 +65,15 @@ def test_the_reader_of_imports_sees_them(tmp_path: Path) -> None:
 
 
 UPPER = {"cli", "serve", "compare", "tune", "recommend", "explain", "report", "recbole"}
-MIDDLE = {"train", "evaluate", "checkpoint", "prepare", "preflight", "run", "display", "loggers", "slices"}
+MIDDLE = {"train", "evaluate", "checkpoint", "prepare", "preflight", "run", "display", "loggers", "slices", "audit"}
 
 
 def test_models_import_neither_data_nor_settings_nor_training() -> None:
-    assert_imports_none_of("models", {"data", "settings", "losses", "metrics", "sampling"} | MIDDLE | UPPER)
+    assert_imports_none_of("models", {"data", "settings", "losses", "metrics", "sampling", "significance"} | MIDDLE | UPPER)
 
 
 def test_data_never_imports_models() -> None:
-    assert_imports_none_of("data", {"models", "losses", "metrics", "sampling", "kernels"} | MIDDLE | UPPER)
+    assert_imports_none_of("data", {"models", "losses", "metrics", "sampling", "significance", "kernels"} | MIDDLE | UPPER)
 
 
 @pytest.mark.parametrize("name", TORCH_ALONE)
@@ -87,11 +87,11 @@ def test_torch_and_numpy_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["settings", "sources", "bundles", "section", "recbole_keys", "errors"])
 def test_the_ground_imports_nothing_above_it(name: str) -> None:
-    above = {"models", "data", "losses", "metrics", "sampling", "kernels", "files", "settings_table"} | MIDDLE | UPPER
+    above = {"models", "data", "losses", "metrics", "sampling", "significance", "kernels", "files", "settings_table"} | MIDDLE | UPPER
     assert_imports_none_of(name, above)
 
 
-@pytest.mark.parametrize("name", ["sampling", "losses", "metrics", "kernels", "optimizers", "row_adam"])
+@pytest.mark.parametrize("name", ["sampling", "losses", "metrics", "significance", "kernels", "optimizers", "row_adam"])
 def test_the_means_of_training_know_no_training(name: str) -> None:
     assert_imports_none_of(name, MIDDLE | UPPER)
 
@@ -99,6 +99,10 @@ def test_the_means_of_training_know_no_training(name: str) -> None:
 @pytest.mark.parametrize("name", ["train", "evaluate", "checkpoint"])
 def test_the_middle_imports_nothing_above_it(name: str) -> None:
     assert_imports_none_of(name, UPPER | {"run", "prepare"})
+
+
+def test_the_audit_needs_no_model() -> None:
+    assert_imports_none_of("audit", {"models", "losses", "metrics", "sampling", "kernels"} | (MIDDLE - {"evaluate", "audit"}) | UPPER)
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if module_name(file) != "gaterec.cli"], ids=module_name)

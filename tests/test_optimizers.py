@@ -8,7 +8,7 @@ import torch
 from gaterec.errors import SettingsError
 from gaterec.models.hgn import HGN
 from gaterec.models.pop import Pop, PopSettings
-from gaterec.optimizers import make_optimizers, tables, update_plan
+from gaterec.optimizers import make_optimizers, rate_factor, tables, update_plan
 from tests.histories import settings
 
 
@@ -145,3 +145,19 @@ def test_the_items_bias_is_a_table() -> None:
 def test_a_model_without_parameters_has_no_optimizer() -> None:
     pop = Pop(9, 10**6, 5, PopSettings())
     assert make_optimizers(pop, settings(model="Pop")) == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "expected"),
+    [
+        ("constant", 0, [1, 1, 1, 1]),
+        ("linear", 0, [1, 0.75, 0.5, 0]),
+        ("cosine", 0, [1, 0.5 + 0.5**1.5, 0.5, 0]),
+        ("constant", 2, [0, 0.5, 1, 1]),
+        ("linear", 2, [0, 0.5, 1, 0]),
+    ],
+)
+def test_the_step_size_rises_and_falls_as_scheduled(schedule: str, warmup: float, expected: list[float]) -> None:
+    """Behind are 0, 1, 2 and 4 of 4 epochs."""
+    chosen = settings(epochs=4, learning_rate_schedule=schedule, warmup_epochs=warmup)
+    assert [rate_factor(chosen, epoch) for epoch in (0, 1, 2, 4)] == pytest.approx(expected)

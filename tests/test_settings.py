@@ -8,6 +8,7 @@ import yaml
 
 from gaterec.errors import SettingsError
 from gaterec.models import MODELS, model_class
+from gaterec.section import Section
 from gaterec.settings import METRICS, Settings, parse_intervals, split_metric
 from gaterec.sources import parse_flags, parse_value, read_config_file, resolve
 
@@ -427,3 +428,44 @@ def test_no_intervals(text: str) -> None:
 def test_the_direction_is_the_metrics_own_unless_said(metric: str, bigger: bool) -> None:
     assert resolved(config_dict={"valid_metric": metric}).valid_metric_bigger is bigger
     assert resolved(config_dict={"valid_metric": metric, "valid_metric_bigger": not bigger}).valid_metric_bigger is not bigger
+
+
+# -- recipes, protocols, and what a model changes ---------------------------------------------------------------------------------
+
+
+def test_a_recipe_yields_to_every_other_source(tmp_path: Path) -> None:
+    file = config(tmp_path, "a.yaml", "recipe: hgn-paper\nembedding_size: 8\n")
+    found = resolved(config_files=[file], config_dict={"next_items": 2}, flags={"loss_type": "CE"})
+    own: Any = found.model_settings
+    assert (own.embedding_size, found.next_items, found.loss_type) == (8, 2, "CE")
+    assert (found.MAX_ITEM_LIST_LENGTH, found.train_batch_size) == (5, 4096)  # the recipe's
+
+
+def test_a_protocol_yields_to_every_other_source_and_keeps_a_recipe_beside_it() -> None:
+    found = resolved(config_dict={"recipe": "hgn-paper", "protocol": "paper", "topk": [7]})
+    assert (found.eval_args.target, found.repeatable, found.topk, found.loss_type) == ("all", False, [7], "BPR")
+
+
+def test_a_recipe_is_of_one_model() -> None:
+    assert resolved(config_dict={"recipe": "hgn-paper"}).model == "HGN"
+    assert resolved(model="HGN", config_dict={"recipe": "hgn-paper"}).loss_type == "BPR"
+    assert refusal(model="Pop", config_dict={"recipe": "hgn-paper"}) == "arguments: model: the recipe hgn-paper is one of HGN, found 'Pop'"
+
+
+@pytest.mark.parametrize("nothing", [None, "None", ""])
+def test_no_recipe(nothing: str | None) -> None:
+    assert resolved(config_dict={"recipe": nothing, "protocol": nothing}) == resolved()
+
+
+def test_a_model_has_defaults_of_its_own() -> None:
+    class Own(Section):
+        general = {"loss_type": "BPR", "epochs": 7}  # noqa: RUF012
+
+    found = resolve(lambda name: Own, config_dict={"epochs": 5})
+    assert (found.loss_type, found.epochs, found.learning_rate) == ("BPR", 5, 0.001)
+
+
+def test_no_loss_fits_a_model_that_is_counted() -> None:
+    assert resolved(model="Pop").loss_type == "CE"
+    line = "command line: loss_type: Pop is counted and not trained, so no loss fits it; leave it out"
+    assert refusal(model="Pop", flags={"loss_type": "BPR"}) == line

@@ -52,26 +52,3 @@ REFUSED: dict[str, Refusal] = {
     "relation_kg_num_interval": Refusal(("[0,inf)", None), _NO_KNOWLEDGE_GRAPH),
     "benchmark_filename": Refusal((None,), "a split is two cut points in one history; give one log and say where to cut with eval_args"),
 }
-
-OTHER_MODELS: dict[str, str] = {
-    "hidden_size": "GRU4Rec and SASRec",
-    "num_layers": "GRU4Rec",
-    "dropout_prob": "GRU4Rec and Caser",
-    "nv": "Caser",
-    "nh": "Caser",
-    "kernel_size": "NextItNet",
-    "block_num": "NextItNet",
-    "dilations": "NextItNet",
-    "n_layers": "SASRec",
-    "n_heads": "SASRec",
-    "inner_size": "SASRec",
-    "hidden_dropout_prob": "SASRec",
-    "attn_dropout_prob": "SASRec",
-    "hidden_act": "SASRec",
-    "layer_norm_eps": "SASRec",
-    "initializer_range": "SASRec",
-    "k": "ItemKNN",
-    "shrink": "ItemKNN",
-    "knn_method": "ItemKNN",
-}
-"""Settings of RecBole's other models: refused for a model that does not have them, with the name of one that does."""

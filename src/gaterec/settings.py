@@ -203,7 +203,9 @@ SHARED_NEGATIVES = {"SSM": 1024, "gBCE": 256, "BPRmax": 2048, "TOP1max": 2048}
 
 
 class Training(Section):
-    recipe: str | None = Field(None, description="settings under one name, which any other source changes; `gaterec recipes` lists them")
+    recipe: Annotated[str | None, BeforeValidator(none_word)] = Field(
+        None, description="settings under one name, which any other source changes; `gaterec recipes` lists them"
+    )
     loss_type: LOSSES = Field(
         "CE",
         description="CE: cross-entropy over the whole catalogue; BPR: each target against negatives of its own; SSM (sampled softmax), gBCE, BPRmax and TOP1max: against negatives that a step shares; docs/losses.md",
@@ -370,7 +372,7 @@ def split_metric(name: str) -> tuple[str, int | None]:
 
 
 class Evaluation(Section):
-    protocol: str | None = Field(
+    protocol: Annotated[str | None, BeforeValidator(none_word)] = Field(
         None, description="the settings of this part under one name, which any other source changes; `gaterec protocols` lists them"
     )
     eval_args: EvalArgs = Field(EvalArgs(), description="the protocol")

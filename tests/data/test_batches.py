@@ -79,6 +79,26 @@ def test_long_histories_are_cut_into_pieces_that_still_see_their_window() -> Non
     assert min(pieces) > 64  # no short stubs
 
 
+@pytest.mark.parametrize(("window", "batch_size"), [(1, 1), (2, 9), (7, 50), (50, 1000), (50, 20)])
+def test_whole_rows_have_at_most_a_window_of_events_and_every_query_sees_half_of_one(window: int, batch_size: int) -> None:
+    interactions = random_histories(30, 40, 120, shortest=0)
+    split = all_for_training(interactions)
+    batches = TrainingBatches(interactions, split, window=window, whole_rows=True, batch_size=batch_size, seed=1)
+    epoch = list(batches.epoch(1))
+    assert max(batch.items.shape[1] for batch in epoch) <= window
+    half = (window + 1) // 2
+    seen = found_targets(epoch, window)
+    assert Counter((who, past[-half:], following) for who, past, following in seen) == Counter(plain_targets(interactions, split, half))
+
+
+def test_a_history_that_fits_into_the_window_is_one_row() -> None:
+    interactions = histories([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6, 7])
+    batches = TrainingBatches(interactions, all_for_training(interactions), window=5, whole_rows=True, batch_size=99, shuffle=False)
+    (batch,) = batches.epoch(1)
+    assert batch.items.tolist() == [[1, 2, 3, 4, 5], [1, 2, 3, 0, 0], [2, 3, 4, 5, 6]]
+    assert batch.targets.flatten().tolist() == [2, 3, 4, 5, 6, 2, 3, 4, 5, 6, 7]
+
+
 def test_the_held_out_events_are_in_no_batch() -> None:
     interactions = histories([1, 2, 3, 9, 8], [4, 5, 7])
     split = Split(np.array([0, 3, 7]), np.array([0, 4, 7]))

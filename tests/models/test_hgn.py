@@ -195,3 +195,13 @@ def test_penalty_equals_the_plain_sum_of_norms() -> None:
 
 def test_reg_weight_is_written_as_in_recbole() -> None:
     assert HGNSettings.model_validate({"reg_weight": parse_value("[0.00,0.01]")}).reg_weight == (0.0, 0.01)
+
+
+def test_tied_tables_are_one_table() -> None:
+    torch.manual_seed(0)
+    plain, tied = make(3), make(3, tied_tables=True)
+    assert "output.weight" not in tied.state_dict()
+    assert torch.equal(tied.item_table()[0], tied.item.weight)
+    plain.load_state_dict({**tied.state_dict(), "output.weight": tied.item.weight})
+    users, items = torch.tensor([1, 2]), right_padded([5, 3])
+    assert torch.equal(plain.scores(plain.encode(users, items)), tied.scores(tied.encode(users, items)))
