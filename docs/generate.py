@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gaterec.models import MODELS, model_class
-from gaterec.recbole_keys import OTHER_MODELS, REFUSED
+from gaterec.recbole_keys import REFUSED
 from gaterec.settings_table import GROUPS, Row, rows_of
 
 HEAD = """# Settings
@@ -48,10 +48,7 @@ def _refused() -> str:
         f"| `{name}` | {', '.join(_code(repr(value)) for value in harmless)} | {_cell(reason)} |"
         for name, (harmless, reason) in REFUSED.items()
     ]
-    others = ", ".join(f"`{name}` ({models})" for name, models in OTHER_MODELS.items())
-    lines.append(
-        f"\nA setting of another model is refused with that model's name. So are those of RecBole's models that are not here: {others}.\n"
-    )
+    lines.append("\nA setting of another model is refused with that model's name.\n")
     return "\n".join(lines)
 
 

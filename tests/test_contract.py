@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gaterec.errors import SettingsError
 from gaterec.files import read_tensors, write_tensors
-from gaterec.losses import bpr, cross_entropy, gbce, sampled_softmax
+from gaterec.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, top1_max
 from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder, masked_bias
 
@@ -122,6 +122,23 @@ def test_someone_unknown_gets_finite_scores(name: str) -> None:
     assert scores[..., 1:].isfinite().all()
 
 
+@each_model
+def test_padding_scores_minus_infinity_and_nothing_else_does(name: str) -> None:
+    model, (users, items) = make(name), histories()
+    scores = model.scores(model.encode(users, items))
+    assert (scores[..., 0] == -torch.inf).all()
+    assert scores[..., 1:].isfinite().all()
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if not model_class(name).inner_product])
+def test_a_model_that_is_no_product_has_no_item_table_and_nothing_to_train(name: str) -> None:
+    model = make(name)
+    with pytest.raises(TypeError, match=f"{name} has no item table"):
+        model.item_table()
+    assert not list(model.parameters())
+    assert not model_class(name).Settings.trained
+
+
 @each_product
 def test_padding_scores_minus_infinity_and_all_else_as_written(name: str) -> None:
     model, (users, items) = make(name), histories()
@@ -143,7 +160,7 @@ def test_the_item_table_is_finite_and_its_padding_bias_is_hidden(name: str) -> N
 
 
 @each_model
-@pytest.mark.parametrize("loss", ["CE", "BPR", "SSM", "gBCE"])
+@pytest.mark.parametrize("loss", ["CE", "BPR", "SSM", "gBCE", "BPRmax", "TOP1max"])
 def test_gradients_are_finite_also_with_rows_of_padding(name: str, loss: str) -> None:
     model, (users, items) = make(name).train(), histories()
     if not list(model.parameters()):
@@ -160,6 +177,8 @@ def test_gradients_are_finite_also_with_rows_of_padding(name: str, loss: str) ->
         "BPR": lambda: bpr(queries, targets, targets[:, :, None] % (ITEMS - 1) + 1, weight, bias),
         "SSM": lambda: sampled_softmax(queries, targets, shared, torch.zeros(5), weight, bias),
         "gBCE": lambda: gbce(queries, targets, shared, weight, bias),
+        "BPRmax": lambda: bpr_max(queries, targets, shared, weight, bias),
+        "TOP1max": lambda: top1_max(queries, targets, shared, weight, bias),
     }[loss]()
     value.backward()  # type: ignore[no-untyped-call]
     moved = [parameter for parameter in model.parameters() if parameter.grad is not None and parameter.grad.any()]

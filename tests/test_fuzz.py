@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from gaterec.data.filters import apply_filters
 from gaterec.data.read import read_log
 from gaterec.errors import GaterecError
-from gaterec.recbole_keys import OTHER_MODELS, REFUSED
+from gaterec.recbole_keys import REFUSED
 from gaterec.section import Section
 from gaterec.settings import Data, Settings
 from gaterec.sources import parse_flags, resolve
@@ -243,7 +243,7 @@ class Tiny(Section):
     pooling_type: str = "average"
 
 
-KNOWN = [*Settings.model_fields, *Tiny.model_fields, *REFUSED, *OTHER_MODELS]
+KNOWN = [*Settings.model_fields, *Tiny.model_fields, *REFUSED]
 NESTED_KEYS = ["split", "LS", "RS", "TS", "group_by", "order", "mode", "valid", "test", "inter", "user", "item", "distribution", "max_norm"]
 names = st.sampled_from(KNOWN) | st.text(max_size=12)
 leaves = (

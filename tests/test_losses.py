@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gaterec.losses import bpr, cross_entropy, gbce, sampled_softmax
+from gaterec.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, top1_max
 from gaterec.sampling import NegativeSampler
 
 N, V, D = 6, 9, 4
@@ -103,6 +103,7 @@ def test_bpr_equals_its_plain_line(targets: Tensor, with_bias: bool, sample_num:
 
 SHARED = torch.tensor([3, 5, 5, 8, 1])
 """Some are targets, one comes twice."""
+SHARING = ["SSM", "gBCE", "BPRmax", "TOP1max"]
 EACH_ONCE = torch.tensor([4, 2, 8, 1, 7, 3, 6, 5])
 
 
@@ -167,6 +168,55 @@ def test_more_negatives_than_wrong_items_calibrate_nothing() -> None:
     torch.testing.assert_close(gbce(queries, ONE, many, weight, bias, 1.0), gbce(queries, ONE, many, weight, bias, 0.0))
 
 
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.mark.parametrize("targets", [ONE, SEVERAL], ids=["one", "several"])
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("regularization", [0.0, 0.7])
+def test_bpr_max_equals_its_plain_line(targets: Tensor, with_bias: bool, regularization: float) -> None:
+    queries, weight, bias = table()
+    losses: list[float] = []
+    for scores, row in zip(plain_scores(queries, weight, bias if with_bias else None), targets.tolist(), strict=True):
+        wrong = [scores[item] for item in SHARED.tolist() if item not in row]
+        total = sum(math.exp(score) for score in wrong)
+        for item in filter(None, row):
+            above = sum(math.exp(score) / total * sigmoid(scores[item] - score) for score in wrong)
+            losses.append(-math.log(above) + regularization * sum(math.exp(score) / total * score**2 for score in wrong))
+    found = bpr_max(queries, targets, SHARED, weight, bias if with_bias else None, regularization)
+    assert float(found) == pytest.approx(sum(losses) / len(losses), rel=1e-12)
+
+
+@pytest.mark.parametrize("targets", [ONE, SEVERAL], ids=["one", "several"])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_top1_max_equals_its_plain_line(targets: Tensor, with_bias: bool) -> None:
+    queries, weight, bias = table()
+    losses: list[float] = []
+    for scores, row in zip(plain_scores(queries, weight, bias if with_bias else None), targets.tolist(), strict=True):
+        wrong = [scores[item] for item in SHARED.tolist() if item not in row]
+        total = sum(math.exp(score) for score in wrong)
+        losses += [
+            sum(math.exp(score) / total * (sigmoid(score - scores[item]) + sigmoid(score**2)) for score in wrong) for item in row if item
+        ]
+    found = top1_max(queries, targets, SHARED, weight, bias if with_bias else None)
+    assert float(found) == pytest.approx(sum(losses) / len(losses), rel=1e-12)
+
+
+def test_the_ranking_losses_at_scores_of_zero() -> None:
+    queries, weight = torch.zeros(N, D), torch.ones(V, D)
+    assert float(bpr_max(queries, ONE, SHARED, weight, None)) == pytest.approx(math.log(2), rel=1e-6)
+    assert float(top1_max(queries, ONE, SHARED, weight, None)) == pytest.approx(1, rel=1e-6)
+
+
+def test_bpr_max_stays_finite_at_scores_far_apart() -> None:
+    queries, weight = torch.full((1, D), 1e3), torch.zeros(V, D)
+    weight[1], weight[2] = 1.0, -1.0
+    right, wrong = torch.tensor([[1]]), torch.tensor([[2]])
+    assert float(bpr_max(queries, right, wrong[0], weight, None, 0.0)) == 0
+    assert float(bpr_max(queries, wrong, right[0], weight, None, 0.0)) == pytest.approx(8e3)
+
+
 def test_shared_losses_at_equal_scores() -> None:
     queries, weight, bias = torch.zeros(N, D), torch.ones(V, D), torch.zeros(V)
     right, wrong = torch.full((N, 1), 4), torch.tensor([1, 2, 3])
@@ -176,15 +226,20 @@ def test_shared_losses_at_equal_scores() -> None:
     assert float(gbce(queries, right, wrong, weight, bias)) == pytest.approx((beta + 3) / 4 * math.log(2), rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", ["SSM", "gBCE"])
+@pytest.mark.parametrize("loss", SHARING)
 def test_a_query_whose_negatives_are_all_its_own_targets_gives_numbers(loss: str) -> None:
     queries, weight, bias = (part.float().requires_grad_() for part in (part.detach() for part in table()))
     right, wrong = torch.full((N, 1), 4), torch.tensor([4, 4])
-    found = (
-        sampled_softmax(queries, right, wrong, torch.zeros(2), weight, bias) if loss == "SSM" else gbce(queries, right, wrong, weight, bias)
-    )
+    found = {
+        "SSM": lambda: sampled_softmax(queries, right, wrong, torch.zeros(2), weight, bias),
+        "gBCE": lambda: gbce(queries, right, wrong, weight, bias),
+        "BPRmax": lambda: bpr_max(queries, right, wrong, weight, bias),
+        "TOP1max": lambda: top1_max(queries, right, wrong, weight, bias),
+    }[loss]()
     found.backward()  # type: ignore[no-untyped-call]
-    if loss == "SSM":
+    if loss in ("BPRmax", "TOP1max"):  # nothing is compared
+        assert not any(part.grad is not None and part.grad.any() for part in (queries, weight, bias))
+    if loss != "gBCE":
         assert float(found.detach()) == 0
     for part in (queries, weight, bias):
         assert part.grad is not None
@@ -194,10 +249,14 @@ def test_a_query_whose_negatives_are_all_its_own_targets_gives_numbers(loss: str
 def shared_loss(loss: str, queries: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool = False) -> Tensor:
     if loss == "SSM":
         return sampled_softmax(queries, SEVERAL, SHARED, torch.linspace(-1, 1, 5, dtype=weight.dtype), weight, bias, sparse)
+    if loss == "BPRmax":
+        return bpr_max(queries, SEVERAL, SHARED, weight, bias, 0.3, sparse)
+    if loss == "TOP1max":
+        return top1_max(queries, SEVERAL, SHARED, weight, bias, sparse)
     return gbce(queries, SEVERAL, SHARED, weight, bias, 0.5, sparse)
 
 
-@pytest.mark.parametrize("loss", ["SSM", "gBCE"])
+@pytest.mark.parametrize("loss", SHARING)
 def test_shared_losses_give_padding_no_gradient_and_sparse_gradients_are_the_dense_ones(loss: str) -> None:
     found = []
     for sparse in (False, True):
@@ -212,7 +271,7 @@ def test_shared_losses_give_padding_no_gradient_and_sparse_gradients_are_the_den
     torch.testing.assert_close(found[0], found[1])
 
 
-@pytest.mark.parametrize("loss", ["SSM", "gBCE"])
+@pytest.mark.parametrize("loss", SHARING)
 def test_gradients_of_shared_losses_are_those_of_finite_differences(loss: str) -> None:
     inputs = tuple(part.requires_grad_() for part in table())
     assert torch.autograd.gradcheck(lambda q, w, b: shared_loss(loss, q, w, b), inputs)

@@ -23,7 +23,7 @@ def plan(people: int, items: int, **values: Any) -> tuple[bool, str]:
     return found.by_row, found.reason
 
 
-@pytest.mark.parametrize("loss", ["BPR", "SSM", "gBCE"])
+@pytest.mark.parametrize("loss", ["BPR", "SSM", "gBCE", "BPRmax", "TOP1max"])
 @pytest.mark.parametrize(("people", "items"), [(1000, 1_000_000), (1_000_000, 1000)])
 def test_large_tables_are_updated_by_row(people: int, items: int, loss: str) -> None:
     by_row, reason = plan(people, items, loss_type=loss)

@@ -229,7 +229,7 @@ def test_misspelt_models_name_their_neighbour() -> None:
         ({"seed": 2**63}, "seed: expected a number less than 9223372036854775808, found 9223372036854775808"),
         ({"gpu_id": "0,1"}, "gpu_id: expected the number of one GPU, such as 0, found '0,1'"),
         ({"learner": "adamax"}, "learner: expected 'adam', 'adamw', 'sgd', 'adagrad', 'rmsprop' or 'sparse_adam', found 'adamax'"),
-        ({"loss_type": "BCE"}, "loss_type: expected 'CE', 'BPR', 'SSM' or 'gBCE', found 'BCE'"),
+        ({"loss_type": "BCE"}, "loss_type: expected 'CE', 'BPR', 'SSM', 'gBCE', 'BPRmax' or 'TOP1max', found 'BCE'"),
         ({"sparse_updates": "yes"}, "sparse_updates: expected 'auto', True or False, found 'yes'"),
         ({"gbce_t": 1.5}, "gbce_t: expected a number less than or equal to 1, found 1.5"),
         ({"pooling_type": "min"}, "pooling_type: expected 'average' or 'max', found 'min'"),
@@ -269,13 +269,13 @@ def test_values_out_of_range(chosen: dict[str, Any], message: str) -> None:
         ),
     ],
 )
-@pytest.mark.parametrize("loss", ["SSM", "gBCE"])
+@pytest.mark.parametrize("loss", ["SSM", "gBCE", "BPRmax", "TOP1max"])
 def test_what_shared_negatives_can_not_do(loss: str, chosen: dict[str, Any], line: str) -> None:
     assert refusal(config_dict={"loss_type": loss, **chosen}).startswith(line.format(loss))
     resolved(config_dict={"loss_type": "BPR", **chosen})
 
 
-@pytest.mark.parametrize(("loss", "usual"), [("BPR", 1), ("SSM", 1024), ("gBCE", 256)])
+@pytest.mark.parametrize(("loss", "usual"), [("BPR", 1), ("SSM", 1024), ("gBCE", 256), ("BPRmax", 2048), ("TOP1max", 2048)])
 @pytest.mark.parametrize("given", [None, {"distribution": "popularity"}, {"sample_num": 7}])
 def test_sample_num_is_the_losses_own_unless_it_is_given(loss: str, usual: int, given: dict[str, Any] | None) -> None:
     found = resolved(config_dict={"loss_type": loss, "train_neg_sample_args": given})

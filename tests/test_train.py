@@ -16,7 +16,7 @@ from gaterec.data.interactions import Interactions
 from gaterec.data.split import make_cases, split_interactions
 from gaterec.errors import RunError, SettingsError
 from gaterec.evaluate import EncoderScorer, evaluate
-from gaterec.losses import bpr, cross_entropy, gbce, sampled_softmax
+from gaterec.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, top1_max
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
@@ -105,6 +105,8 @@ LEARNED: list[dict[str, Any]] = [
     {"loss_type": "SSM", "epochs": 40, "train_neg_sample_args": {"sample_num": 8, "distribution": "popularity"}},
     {"loss_type": "SSM", "epochs": 30, "sparse_updates": True},
     {"loss_type": "gBCE", "epochs": 60},
+    {"loss_type": "BPRmax", "epochs": 40, "bprmax_reg": 0.0},
+    {"loss_type": "BPRmax", "epochs": 40, "bprmax_reg": 0.0, "sparse_updates": True},
     {"loss_type": "gBCE", "epochs": 60, "train_neg_sample_args": {"sample_num": 8}},
     {"loss_type": "gBCE", "epochs": 60, "train_neg_sample_args": {"sample_num": 8}, "sparse_updates": True},
 ]
@@ -185,6 +187,10 @@ def plain_loss(loss: str, queries: Tensor, targets: Tensor, negatives: Tensor, w
             return bpr(queries, targets, negatives, weight, bias)
         case "SSM":
             return sampled_softmax(queries, targets, negatives, torch.full((4,), np.log(4 / 20)), weight, bias)
+        case "BPRmax":
+            return bpr_max(queries, targets, negatives, weight, bias, 0.3)
+        case "TOP1max":
+            return top1_max(queries, targets, negatives, weight, bias)
         case _:
             return gbce(queries, targets, negatives, weight, bias, 0.4)
 
@@ -196,7 +202,7 @@ def test_the_loss_of_a_batch_is_what_the_settings_ask_for_and_the_penalty() -> N
     sampler = NegativeSampler(training_counts(interactions, split))
     for loss in get_args(LOSSES):
         negatives_of = {} if loss == "CE" else {"train_neg_sample_args": {"sample_num": 4}}
-        chosen = settings(**SMALL, loss_type=loss, reg_weight=[0.1, 0.2], gbce_t=0.4, **negatives_of)
+        chosen = settings(**SMALL, loss_type=loss, reg_weight=[0.1, 0.2], gbce_t=0.4, bprmax_reg=0.3, **negatives_of)
         model = make_model(interactions, chosen)
         queries = model.encode(batch.users, batch.items).flatten(0, 1)[batch.positions]
         torch.manual_seed(5)
@@ -255,6 +261,8 @@ LEARNERS = [
     {"loss_type": "SSM", "sparse_updates": True, "next_items": 3},
     {"learning_rate_schedule": "cosine", "warmup_epochs": 1.5},
     {"loss_type": "gBCE"},
+    {"loss_type": "BPRmax", "sparse_updates": True, "next_items": 3},
+    {"loss_type": "TOP1max"},
     {"loss_type": "gBCE", "sparse_updates": True, "reg_weight": [0.01, 0.01]},
 ]
 

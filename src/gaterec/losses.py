@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gaterec.kernels.gathered import gathered_scores, table_rows
-from gaterec.kernels.shared import NOTHING, shared_log_sum, shared_softplus
+from gaterec.kernels.shared import NOTHING, shared_bpr_max, shared_log_sum, shared_softplus, shared_top1_max
 from gaterec.kernels.softmax import WIDE, mean_cross_entropy
 
 
@@ -68,13 +68,11 @@ def sampled_softmax(
 
     Range: 0 to infinity; about log(V - 1) when all scores are equal.
     """
-    right = gathered_scores(queries, targets, weight, bias, sparse)  # (N, K)
+    right, share = _right(queries, targets, weight, bias, sparse)
     ordered, order = targets.sort(1)
     again = F.pad(ordered[:, 1:] == ordered[:, :-1], (1, 0)) | (ordered == 0)  # an item that is a target twice is one item of the sum
     of_targets = right.gather(1, order).masked_fill(again, NOTHING).logsumexp(1)  # (N,)
     rows, offset = _shared_rows(negatives, weight, bias, sparse)
-    real = (targets > 0).to(right.dtype)
-    share = real / real.sum()  # (N, K) how much of the mean each target is
     log_sum = shared_log_sum(queries, targets, negatives, rows, offset - log_expected.to(rows.dtype), of_targets, share.sum(1))
     return log_sum - (right * share).sum()
 
@@ -105,11 +103,56 @@ def gbce(
     count = len(negatives)
     alpha = min(1.0, count / max(len(weight) - 2, 1))  # row 0 is no item, and the target is no wrong one
     beta = 1 - calibration * (1 - alpha)
-    right = gathered_scores(queries, targets, weight, bias, sparse)  # (N, K)
-    real = (targets > 0).to(right.dtype)
-    share = real / real.sum()  # (N, K) how much of the mean each target is
+    right, share = _right(queries, targets, weight, bias, sparse)
     of_wrong = shared_softplus(queries, targets, negatives, *_shared_rows(negatives, weight, bias, sparse), share.sum(1))
     return (of_wrong - beta * (F.logsigmoid(right) * share).sum()) / (count + 1)
+
+
+def bpr_max(
+    queries: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    regularization: float = 1.0,
+    sparse: bool = False,
+) -> Tensor:
+    """BPR against the best scored of many negatives, softly (GRU4Rec+; Hidasi and Karatzoglou, CIKM 2018).
+
+        -log( sum of p sigmoid(s(target) - s) )  +  regularization * sum of p s^2        sums over the negatives that are no targets of the query
+
+    p is the softmax of the negatives' scores, so those count that are near the top; with plain BPR the many that are far below already thin the
+    gradient out. The second sum keeps just these scores near zero.
+
+    Args:
+        negatives: (S,) int64, drawn once for all targets.
+        regularization: weight of the second sum, at least 0.
+
+    Range: 0 to infinity; log 2 when all scores are zero.
+    """
+    right, share = _right(queries, targets, weight, bias, sparse)
+    return shared_bpr_max(queries, targets, negatives, *_shared_rows(negatives, weight, bias, sparse), right, share, regularization)
+
+
+def top1_max(queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool = False) -> Tensor:
+    """The relative rank of the target among many negatives, those near the top counting most (GRU4Rec+; Hidasi and Karatzoglou, CIKM 2018).
+
+        sum of p ( sigmoid(s - s(target)) + sigmoid(s^2) )        over the negatives that are no targets of the query, p the softmax of their scores
+
+    Args:
+        negatives: (S,) int64, drawn once for all targets.
+
+    Range: 0 to 2; 1 when all scores are zero.
+    """
+    right, share = _right(queries, targets, weight, bias, sparse)
+    return shared_top1_max(queries, targets, negatives, *_shared_rows(negatives, weight, bias, sparse), right, share)
+
+
+def _right(queries: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool) -> tuple[Tensor, Tensor]:
+    """(N, K) the targets' scores, and (N, K) how much of the mean each target is."""
+    right = gathered_scores(queries, targets, weight, bias, sparse)
+    real = (targets > 0).to(right.dtype)
+    return right, real / real.sum()
 
 
 def _shared_rows(negatives: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool) -> tuple[Tensor, Tensor]:

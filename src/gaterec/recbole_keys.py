@@ -52,13 +52,3 @@ REFUSED: dict[str, Refusal] = {
     "relation_kg_num_interval": Refusal(("[0,inf)", None), _NO_KNOWLEDGE_GRAPH),
     "benchmark_filename": Refusal((None,), "a split is two cut points in one history; give one log and say where to cut with eval_args"),
 }
-
-OTHER_MODELS: dict[str, str] = {
-    "hidden_size": "GRU4Rec",
-    "num_layers": "GRU4Rec",
-    "dropout_prob": "GRU4Rec",
-    "k": "ItemKNN",
-    "shrink": "ItemKNN",
-    "knn_method": "ItemKNN",
-}
-"""Settings of RecBole's other models that are not here yet: refused with the name of one that has them, as those of the models here are."""

@@ -176,7 +176,10 @@ class NegativeSampling(Section):
 
     distribution: Literal["uniform", "popularity"] = Field("uniform", description="every item alike, or by its count in training")
     sample_num: int = Field(
-        1, ge=1, le=100_000, description="negatives per target; of SSM and gBCE per step, 1024 and 256 unless it is given"
+        1,
+        ge=1,
+        le=100_000,
+        description="negatives per target; of losses that share them per step: SSM 1024, gBCE 256, BPRmax and TOP1max 2048 unless it is given",
     )
     alpha: float = Field(1.0, ge=0.0, le=10.0, description="popularity: the count to this power")
     dynamic: bool = Field(False, description="of candidate_num draws take the one that the model scores highest")
@@ -194,8 +197,8 @@ class ClipGradNorm(Section):
     norm_type: float = Field(2.0, gt=0, description="which norm")
 
 
-LOSSES = Literal["CE", "BPR", "SSM", "gBCE"]
-SHARED_NEGATIVES = {"SSM": 1024, "gBCE": 256}
+LOSSES = Literal["CE", "BPR", "SSM", "gBCE", "BPRmax", "TOP1max"]
+SHARED_NEGATIVES = {"SSM": 1024, "gBCE": 256, "BPRmax": 2048, "TOP1max": 2048}
 """The losses whose negatives are drawn once a step for all of its targets -> how many, unless sample_num is given."""
 
 
@@ -205,7 +208,7 @@ class Training(Section):
     )
     loss_type: LOSSES = Field(
         "CE",
-        description="CE: cross-entropy over the whole catalogue; BPR: each target against negatives of its own; SSM (sampled softmax) and gBCE: against negatives that a step shares; docs/losses.md",
+        description="CE: cross-entropy over the whole catalogue; BPR: each target against negatives of its own; SSM (sampled softmax), gBCE, BPRmax and TOP1max: against negatives that a step shares; docs/losses.md",
     )
     epochs: int = Field(300, ge=0, le=1_000_000, description="passes over the training events, at most")
     train_batch_size: int = Field(2048, ge=1, le=10_000_000, description="training targets per step")
@@ -222,7 +225,8 @@ class Training(Section):
         description="adam moves only the rows of the tables that a step touches, as sparse_adam does; auto: where a step touches less than a tenth of a table of more than 200,000 rows",
     )
     train_neg_sample_args: Annotated[NegativeSampling | None, BeforeValidator(none_word)] = Field(
-        None, description="the negatives; null means uniform ones, BPR 1, SSM 1024, gBCE 256. CE needs none and says so"
+        None,
+        description="the negatives; null means uniform ones, BPR 1, SSM 1024, gBCE 256, BPRmax and TOP1max 2048. CE needs none and says so",
     )
     negatives_may_be_own: bool = Field(
         True,
@@ -233,6 +237,9 @@ class Training(Section):
     )
     warmup_epochs: float = Field(0.0, ge=0, le=1_000_000, description="over so many epochs the step size rises from nothing at first")
     gbce_t: float = Field(0.75, ge=0, le=1, description="gBCE: 0 is plain binary cross-entropy, 1 calibrates the scores fully")
+    bprmax_reg: float = Field(
+        1.0, ge=0, le=1000, description="BPRmax: weight of what keeps the scores of the negatives near the top near zero"
+    )
     next_items: int = Field(1, ge=1, le=1000, description="how many of the following items each query is trained on (the paper's T)")
     eval_step: int = Field(1, ge=0, le=1_000_000, description="validate every so many epochs; 0 never")
     stopping_step: int = Field(10, ge=0, le=1_000_000, description="stop after more than so many validations without progress")
@@ -267,7 +274,7 @@ class Training(Section):
                 )
             if self.negatives.dynamic:
                 raise ValueError(
-                    f"train_neg_sample_args.dynamic: {shares} and reckons with how likely each was; leave it out, or set loss_type to BPR"
+                    f"train_neg_sample_args.dynamic: {shares} and never by their scores; leave it out, or set loss_type to BPR"
                 )
         return self
 

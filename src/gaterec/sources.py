@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from gaterec.bundles import KINDS, bundle
 from gaterec.errors import SettingsError
-from gaterec.recbole_keys import OTHER_MODELS, REFUSED
+from gaterec.recbole_keys import REFUSED
 from gaterec.section import Section
 from gaterec.settings import Settings, none_word
 
@@ -193,7 +193,7 @@ def _refuse_unknown(
                 raise SettingsError(f"{origin[name]}: {name}: {reason}; leave it out (found {_short(value)})")
             del values[name]
             continue
-        if others := " and ".join(owners(name)) or OTHER_MODELS.get(name):
+        if others := " and ".join(owners(name)):
             raise SettingsError(
                 f"{origin[name]}: {name} is a setting of {others}, and {model} does not have it. {model} has: {', '.join(own.model_fields)}"
             )

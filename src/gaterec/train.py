@@ -19,7 +19,7 @@ from torch.utils import deterministic
 from gaterec.data.batches import Batch, TrainingBatches
 from gaterec.errors import RunError, SettingsError
 from gaterec.kernels.gathered import gathered_scores
-from gaterec.losses import bpr, cross_entropy, gbce, sampled_softmax
+from gaterec.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, top1_max
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.optimizers import make_optimizers, rate_factor, update_plan
 from gaterec.sampling import NegativeSampler
@@ -229,6 +229,8 @@ LOSS_OF: dict[str, Callable[[Step, Tensor, Tensor, Tensor, Tensor | None], Tenso
     "BPR": lambda step, q, t, w, b: bpr(q, t, step.own(), w, b, step.sparse),
     "SSM": lambda step, q, t, w, b: sampled_softmax(q, t, *step.shared(), w, b, step.sparse),
     "gBCE": lambda step, q, t, w, b: gbce(q, t, step.shared()[0], w, b, step.settings.gbce_t, step.sparse),
+    "BPRmax": lambda step, q, t, w, b: bpr_max(q, t, step.shared()[0], w, b, step.settings.bprmax_reg, step.sparse),
+    "TOP1max": lambda step, q, t, w, b: top1_max(q, t, step.shared()[0], w, b, step.sparse),
 }
 """loss_type -> the loss of a step, its queries, targets, and the items' weight and bias. To add one: a function in losses.py and a line here."""
 

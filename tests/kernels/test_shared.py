@@ -1,4 +1,4 @@
-"""Queries against shared negatives, beside the plain lines that define the two sums."""
+"""Queries against shared negatives, beside the plain lines that define the sums."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gaterec.kernels import shared
-from gaterec.kernels.shared import hits, shared_log_sum, shared_softplus
+from gaterec.kernels.shared import hits, shared_bpr_max, shared_log_sum, shared_softplus, shared_top1_max
 
 N, S, V, D = 23, 9, 12, 5
 
@@ -51,6 +51,34 @@ def test_the_softplus_equals_the_plain_line(scale: float) -> None:
     queries, rows, offset, _ = inputs
     ours = shared_softplus(queries, targets, negatives, rows, offset, share)
     assert_same(ours, (share * F.softplus(plain_scores(queries, rows, offset, targets, negatives)).sum(1)).sum(), inputs[:3])
+
+
+def ranked(scale: float) -> tuple[list[Tensor], Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """As parts, with several right answers in place of first; and the scores that count, 0 elsewhere, and their softmax."""
+    (queries, rows, offset, _), _, targets, negatives = parts(scale)
+    random = torch.Generator().manual_seed(1)
+    right = (scale * torch.randn(N, 3, dtype=torch.float64, generator=random)).requires_grad_()
+    share = torch.rand(N, 3, dtype=torch.float64, generator=random)
+    scores = plain_scores(queries, rows, offset, targets, negatives)
+    return [queries, rows, offset, right], share, targets, negatives, scores.masked_fill(scores == -torch.inf, 0), scores.softmax(1)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_bpr_max_equals_the_plain_line(scale: float) -> None:
+    inputs, share, targets, negatives, scores, p = ranked(scale)
+    queries, rows, offset, right = inputs
+    ours = shared_bpr_max(queries, targets, negatives, rows, offset, right, share, 0.4)
+    above = (p[:, None] * torch.sigmoid(right[:, :, None] - scores[:, None])).sum(2)
+    assert_same(ours, (share * (0.4 * (p * scores**2).sum(1)[:, None] - above.log())).sum(), inputs)
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_top1_max_equals_the_plain_line(scale: float) -> None:
+    inputs, share, targets, negatives, scores, p = ranked(scale)
+    queries, rows, offset, right = inputs
+    ours = shared_top1_max(queries, targets, negatives, rows, offset, right, share)
+    each = torch.sigmoid(scores[:, None] - right[:, :, None]) + torch.sigmoid(scores**2)[:, None]
+    assert_same(ours, (share * (p[:, None] * each).sum(2)).sum(), inputs)
 
 
 def test_hits_are_all_pairs_in_order_of_queries() -> None:

@@ -1,0 +1,43 @@
+"""BPR: matrix factorisation, the classic of personal taste without order (Rendle et al., UAI 2009).
+
+query(t)   = u                what a person likes, the same after every event
+score(t,j) = u . Q_j
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gaterec.models.encoder import SequenceEncoder
+from gaterec.section import Section
+
+
+class BPRSettings(Section):
+    general: ClassVar[Mapping[str, Any]] = {"loss_type": "BPR"}
+
+    embedding_size: int = Field(64, ge=1, le=65536, description="D, the length of all vectors")
+
+
+class BPR(SequenceEncoder):
+    """See the equations above. Someone unknown is a vector of zeros, to whom all items score alike."""
+
+    Settings = BPRSettings
+
+    def __init__(self, users: int, items: int, window: int, settings: BPRSettings) -> None:
+        super().__init__()
+        self.user = nn.Embedding(users, settings.embedding_size, padding_idx=0)  # u
+        self.item = nn.Embedding(items, settings.embedding_size, padding_idx=0)  # Q
+        for table in (self.user, self.item):
+            nn.init.xavier_normal_(table.weight)
+            with torch.no_grad():
+                table.weight[0] = 0.0
+
+    def encode(self, users: Tensor, items: Tensor) -> Tensor:
+        person: Tensor = self.user(users)
+        return person[:, None].expand(-1, items.shape[1], -1)  # (B, T, D)
+
+    def item_table(self) -> tuple[Tensor, Tensor | None]:
+        return self.item.weight, None

@@ -1,0 +1,52 @@
+"""BPR: its scores written out, and what it can learn: tastes, but no order."""
+
+import numpy as np
+import torch
+
+from gaterec.data.interactions import Interactions
+from gaterec.models.bpr import BPR, BPRSettings
+from gaterec.models.pop import Pop, PopSettings
+from tests.histories import histories, no_events, settings
+from tests.test_train import trainer
+
+
+def two_tastes(people: int = 60, items: int = 10) -> Interactions:
+    """Half of the people choose all of the first half of the items, twice, half the others, in any order."""
+    random = np.random.default_rng(0)
+    return histories(*((random.permutation(items // 2) + 1 + (person % 2) * items // 2).tolist() * 2 for person in range(people)))
+
+
+def test_scores_are_products_of_people_and_items_at_every_event() -> None:
+    torch.manual_seed(0)
+    model = BPR(4, 6, 3, BPRSettings(embedding_size=5))
+    scores = model.scores(model.encode(torch.tensor([1, 3]), torch.tensor([[1, 2, 5], [4, 0, 0]]))).detach()
+    person, thing = model.user.weight.detach(), model.item.weight.detach()
+    for row, user in enumerate((1, 3)):
+        for t in range(3):
+            for item in range(1, 6):
+                expected = sum(float(person[user, d] * thing[item, d]) for d in range(5))
+                assert abs(float(scores[row, t, item]) - expected) < 1e-6
+
+
+def test_someone_unknown_likes_all_items_alike() -> None:
+    model = BPR(4, 6, 3, BPRSettings())
+    assert not model.scores(model.encode(torch.tensor([0]), torch.tensor([[1, 2]])))[..., 1:].any()
+
+
+def test_its_own_default_loss_is_bpr() -> None:
+    assert settings(model="BPR").loss_type == "BPR"
+    assert settings(model="BPR", loss_type="CE").loss_type == "CE"
+
+
+def test_it_learns_tastes() -> None:
+    interactions = two_tastes()
+    chosen = settings(model="BPR", embedding_size=8, epochs=20, learning_rate=0.05, train_batch_size=128)
+    found = trainer(interactions, chosen)
+    list(found.epochs())
+    own = torch.arange(1, 61) % 2 == 0  # p1 is of the first half's people, p2 of the others', ...
+    model, pop = found.model.eval(), Pop(61, 11, 3, PopSettings())
+    pop.count(torch.ones(11), no_events)
+    best = [scorer.scores(scorer.encode(torch.arange(1, 61), torch.ones(60, 1, dtype=torch.int64)))[:, 0] for scorer in (model, pop)]
+    right = [((scores[:, 6:].mean(1) > scores[:, 1:6].mean(1)) == own).float().mean().item() for scores in best]
+    assert right[0] > 0.95
+    assert right[1] < 0.6
