@@ -69,11 +69,11 @@ MIDDLE = {"train", "evaluate", "checkpoint", "prepare", "preflight", "run", "dis
 
 
 def test_models_import_neither_data_nor_settings_nor_training() -> None:
-    assert_imports_none_of("models", {"data", "settings", "losses", "metrics", "sampling"} | MIDDLE | UPPER)
+    assert_imports_none_of("models", {"data", "settings", "losses", "metrics", "sampling", "significance"} | MIDDLE | UPPER)
 
 
 def test_data_never_imports_models() -> None:
-    assert_imports_none_of("data", {"models", "losses", "metrics", "sampling", "kernels"} | MIDDLE | UPPER)
+    assert_imports_none_of("data", {"models", "losses", "metrics", "sampling", "significance", "kernels"} | MIDDLE | UPPER)
 
 
 @pytest.mark.parametrize("name", TORCH_ALONE)
@@ -87,11 +87,11 @@ def test_torch_and_numpy_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["settings", "sources", "bundles", "section", "recbole_keys", "errors"])
 def test_the_ground_imports_nothing_above_it(name: str) -> None:
-    above = {"models", "data", "losses", "metrics", "sampling", "kernels", "files", "settings_table"} | MIDDLE | UPPER
+    above = {"models", "data", "losses", "metrics", "sampling", "significance", "kernels", "files", "settings_table"} | MIDDLE | UPPER
     assert_imports_none_of(name, above)
 
 
-@pytest.mark.parametrize("name", ["sampling", "losses", "metrics", "kernels", "optimizers", "row_adam"])
+@pytest.mark.parametrize("name", ["sampling", "losses", "metrics", "significance", "kernels", "optimizers", "row_adam"])
 def test_the_means_of_training_know_no_training(name: str) -> None:
     assert_imports_none_of(name, MIDDLE | UPPER)
 
