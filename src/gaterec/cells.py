@@ -78,6 +78,7 @@ def follow(cell: Cell) -> Iterator[dict[str, Any]]:
                     error = message["error"]
                 else:
                     yield message
+            process.wait()  # before its standard input is closed, which would end it
         except BaseException:
             process.kill()
             raise
@@ -94,8 +95,8 @@ def _death(code: int, log: Path) -> str:
         return f"was killed ({name})" + ("; perhaps for want of memory" if name == "SIGKILL" else "")
     with suppress(OSError):
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return f"failed: {lines[-1] if lines else f'exit code {code}'} (see {log})"
-    return f"failed with exit code {code}"
+        return f"{lines[-1] if lines else f'exit code {code}'} (see {log})"
+    return f"exit code {code}"
 
 
 # -- the child's side ------------------------------------------------------------------------------------------------------------------

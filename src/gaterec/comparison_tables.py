@@ -38,9 +38,7 @@ def places(summaries: Sequence[Summary], part: str) -> dict[tuple[str, str], int
     return found
 
 
-def text_rows(
-    findings: Findings, mark: Callable[[str, int | None], str] = lambda text, place: text
-) -> tuple[list[str], list[list[str]]]:
+def text_rows(findings: Findings, mark: Callable[[str, int | None], str] = lambda text, place: text) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of the table.
 
     Args:
@@ -50,7 +48,9 @@ def text_rows(
     rows = []
     for summary in findings.summaries:
         figures = summary.figures("test")
-        cells = [mark(shown(figures[name], findings.decimals), place.get((summary.label, name))) if name in figures else "–" for name in names]
+        cells = [
+            mark(shown(figures[name], findings.decimals), place.get((summary.label, name))) if name in figures else "–" for name in names
+        ]
         rows.append([summary.label, *cells, *_costs(summary)])
     return ["", *map(shown_name, names), *HEAD], rows
 
@@ -107,7 +107,9 @@ def markdown(findings: Findings) -> str:
 
 # -- LaTeX -----------------------------------------------------------------------------------------------------------------------------
 
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {letter: f"\\{letter}" for letter in "&%$#_{}"}
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
+    letter: f"\\{letter}" for letter in "&%$#_{}"
+}
 
 
 def escape_latex(text: str) -> str:

@@ -20,7 +20,12 @@ from gaterec.sources import Source, parse_value, resolve_sources
 
 COMMON = frozenset({*Evaluation.model_fields, *FIXED, "dataset", "data_path"}) - {"eval_batch_size", "metric_decimal_place"}
 """Settings that no entry may have for itself."""
-OF_THE_COMPARISON = {"seed": "give --seed and --seeds", "checkpoint_dir": "give --out", "state": "give --state", "model": "write the model's name"}
+OF_THE_COMPARISON = {
+    "seed": "give --seed and --seeds",
+    "checkpoint_dir": "give --out",
+    "state": "give --state",
+    "model": "write the model's name",
+}
 """Settings that have no place in an entry's brackets, and what to do instead."""
 
 ABLATION: tuple[dict[str, Any], ...] = (

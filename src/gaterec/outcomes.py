@@ -72,7 +72,9 @@ def read_outcome(cell: Cell, prepared: Prepared) -> Outcome:
     info = read_info(cell.folder)
     try:
         measured = json.loads((cell.folder / MEASURED).read_text(encoding="utf-8"))
-        ranks = torch.from_numpy(pl.read_parquet(cell.folder / "ranks.parquet")["rank"].fill_null(metrics.MISSED).cast(pl.Int64).to_numpy().copy())
+        ranks = torch.from_numpy(
+            pl.read_parquet(cell.folder / "ranks.parquet")["rank"].fill_null(metrics.MISSED).cast(pl.Int64).to_numpy().copy()
+        )
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{cell.folder}: is damaged: {str(error).splitlines()[0]}") from None
     cases = prepared.test
@@ -92,7 +94,9 @@ def cutoff_near_ten(settings: Settings) -> int:
 def tested_metrics(settings: Settings) -> list[str]:
     """The metrics on which models are held against each other: the one that early stopping follows, NDCG and Recall; those that cases have."""
     k = cutoff_near_ten(settings)
-    return list(dict.fromkeys(name.lower() for name in (settings.valid_metric, f"NDCG@{k}", f"Recall@{k}") if split_metric(name)[0] in metrics.AT_K))
+    return list(
+        dict.fromkeys(name.lower() for name in (settings.valid_metric, f"NDCG@{k}", f"Recall@{k}") if split_metric(name)[0] in metrics.AT_K)
+    )
 
 
 def _by_person(judgement: Judgement, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -200,7 +204,9 @@ class Summary:
     @property
     def people(self) -> dict[str, np.ndarray]:
         """Metric -> (P,) each person's figure, the mean over seeds."""
-        return {name: np.mean([outcome.people[name] for outcome in self.done], axis=0) for name in (self.done[0].people if self.done else ())}
+        return {
+            name: np.mean([outcome.people[name] for outcome in self.done], axis=0) for name in (self.done[0].people if self.done else ())
+        }
 
     def slices(self, question: str) -> list[SliceRow]:
         """The rows that answer a question, the mean over seeds."""

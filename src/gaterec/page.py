@@ -195,6 +195,8 @@ def number(value: float) -> float | None:
 
 
 ACCENT, MARK = "var(--accent)", "var(--mark)"
+SERIES = [f"var(--series-{number})" for number in range(1, 9)]
+"""Colours that are told apart, also by eyes that don't see all of them (Okabe and Ito 2008)."""
 
 
 def chart(description: str, data: Sequence[Json], **parts: Any) -> Json:
@@ -226,6 +228,8 @@ def chart(description: str, data: Sequence[Json], **parts: Any) -> Json:
         "point": {"color": ACCENT, "filled": True},
         "rule": {"color": MARK},
         "text": {"color": "var(--ink)", "fontSize": 12},
+        "range": {"category": SERIES},
+        "legend": {"labelColor": "var(--ink)", "labelFontSize": 12, "labelLimit": 320, "title": None, "orient": "top", "columns": 3},
     }
     values = {"values": list(data)}
     return {"description": description, "width": "container", "data": values, **parts, "config": config}
