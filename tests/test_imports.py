@@ -65,7 +65,7 @@ def test_the_reader_of_imports_sees_them(tmp_path: Path) -> None:
 
 
 UPPER = {"cli", "serve", "compare", "tune", "recommend", "explain", "report", "recbole"}
-MIDDLE = {"train", "evaluate", "checkpoint", "prepare", "preflight", "run", "display", "loggers", "slices"}
+MIDDLE = {"train", "evaluate", "checkpoint", "prepare", "preflight", "run", "display", "loggers", "slices", "audit"}
 
 
 def test_models_import_neither_data_nor_settings_nor_training() -> None:
@@ -99,6 +99,10 @@ def test_the_means_of_training_know_no_training(name: str) -> None:
 @pytest.mark.parametrize("name", ["train", "evaluate", "checkpoint"])
 def test_the_middle_imports_nothing_above_it(name: str) -> None:
     assert_imports_none_of(name, UPPER | {"run", "prepare"})
+
+
+def test_the_audit_needs_no_model() -> None:
+    assert_imports_none_of("audit", {"models", "losses", "metrics", "sampling", "kernels"} | (MIDDLE - {"evaluate", "audit"}) | UPPER)
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if module_name(file) != "gaterec.cli"], ids=module_name)

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from gaterec import metrics
-from gaterec.data.interactions import AT_A_TIME, Interactions
-from gaterec.data.split import Cases, seen_pairs
+from gaterec.data.interactions import Interactions
+from gaterec.data.split import chosen_before
 from gaterec.evaluate import Judgement
 from gaterec.report import SliceRow
 
@@ -24,7 +24,7 @@ def slice_rows(judgement: Judgement, interactions: Interactions, counts: np.ndar
     cases = judgement.cases
     length = (cases.position - interactions.offsets[cases.user])[cases.case]
     chosen = counts[cases.relevant]
-    repeated = _in_history(judgement, interactions)
+    repeated = chosen_before(interactions, cases)
     parts = {
         "history length": _quantile_parts(length, "events"),
         "item popularity": _quantile_parts(chosen, "times chosen"),
@@ -54,15 +54,3 @@ def _quantile_parts(values: np.ndarray, unit: str, parts: int = 5) -> list[tuple
         (f"{low:,} {unit}" if low == high else f"{low:,}–{high:,} {unit}", (values >= low) & (values <= high))
         for low, high in zip(lows, highs, strict=True)
     ]
-
-
-def _in_history(judgement: Judgement, interactions: Interactions) -> np.ndarray:
-    """(R,) whether the same person chose the item before the query."""
-    cases, step = judgement.cases, AT_A_TIME // 16
-    repeated = np.zeros(len(cases.relevant), dtype=bool)
-    for begin in range(0, len(cases), step):
-        some = slice(begin, begin + step)
-        theirs = slice(*np.searchsorted(cases.case, [begin, begin + step]))
-        part = Cases(cases.user[some], cases.position[some], cases.relevant[theirs], cases.case[theirs] - begin, 0)
-        repeated[theirs] = np.isin(part.case * len(interactions.items) + part.relevant, seen_pairs(interactions, part))
-    return repeated

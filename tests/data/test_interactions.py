@@ -13,7 +13,7 @@ from gaterec.data.interactions import Interactions, build_interactions, item_col
 from gaterec.data.log import Log
 from gaterec.data.read import read_log
 from gaterec.errors import DataError
-from tests.histories import settings
+from tests.histories import histories, settings
 
 
 def log(users: str, items: str, times: list[Any] | None = None, things: pl.DataFrame | None = None) -> Log:
@@ -233,3 +233,15 @@ def test_extreme_times_keep_their_order() -> None:
     found = build_interactions(log("u u u v v", "a b c d e", [far, -far, 0, 5, -far]), settings())
     assert history(found, "u") == ["b", "c", "a"]
     assert history(found, "v") == ["e", "d"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+def test_blocks_hold_everybody_once_and_cut_nobody(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interactions, "AT_A_TIME", size)
+    small = histories([1, 2, 3], [], [1], [2, 2, 2, 2], [1, 1], [])
+    found = list(small.blocks())
+    assert [person for people, _ in found for person in range(people.start, people.stop)] == list(range(7))
+    assert [event for _, events in found for event in range(events.start, events.stop)] == list(range(10))
+    for people, events in found:
+        assert (events.start, events.stop) == (small.offsets[people.start], small.offsets[people.stop])
+        assert events.stop - events.start < size + 4  # 4 is the longest history

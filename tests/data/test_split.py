@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gaterec.data.interactions import Interactions
-from gaterec.data.split import Cases, Split, _by_share, _leave_out, make_cases, ranges, split_interactions
+from gaterec.data.split import Cases, Split, _by_share, _leave_out, chosen_before, make_cases, ranges, split_interactions
 from gaterec.errors import DataError
 from gaterec.settings import EvalArgs
 from tests.histories import histories, random_histories
@@ -127,18 +127,25 @@ def test_equal_times_fall_on_one_side_of_the_moment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("items", "split"),
-    [([[1], [2]], {"LS": "test_only"}), ([[1, 2], [2, 1]], {"RS": [1, 1, 1]})],
+    ("items", "split", "remain"),
+    [
+        ([[1], [2]], {"LS": "test_only"}, "of 2 people, 2 would have training events, 0 validation events, 0 test events"),
+        ([[1, 2], [2, 1], []], {"RS": [1, 1, 1]}, "of 2 people, 2 would have training events, 0 validation events, 2 test events"),
+        ([[1, 2], [2, 1, 3], [4]], {"RS": [1, 1, 1]}, "of 3 people, 3 would have training events, 1 validation events, 2 test events"),
+    ],
 )
-def test_nobody_with_two_training_events_is_an_error(items: list[list[int]], split: dict[str, object]) -> None:
-    with pytest.raises(DataError, match="nobody has two training events"):
+def test_nobody_with_two_training_events_is_an_error(items: list[list[int]], split: dict[str, object], remain: str) -> None:
+    with pytest.raises(DataError, match="nobody has two training events") as found:
         split_interactions(histories(*items), protocol(split=split))
+    assert f": {remain}; it takes longer histories" in str(found.value)
 
 
 @pytest.mark.parametrize("split", [{"LS": "valid_and_test"}, {"LS": "valid_only"}, {"LS": "test_only"}])
 def test_nothing_held_out_although_asked_for_is_an_error(split: dict[str, object]) -> None:
-    with pytest.raises(DataError, match="too short to hold anything out"):
+    with pytest.raises(DataError, match="too short to hold anything out") as found:
         split_interactions(histories([1, 2], [2, 1]), protocol(split=split))
+    remain = "of 2 people, 2 would have training events, 0 validation events, 0 test events"
+    assert f": {remain}; it takes three events of one person" in str(found.value)
 
 
 def test_no_share_for_validation_and_test_trains_on_everything() -> None:
@@ -208,6 +215,20 @@ def test_cases_equal_plain_lists(target: str, part: str) -> None:
     assert cases.skipped == skipped
     assert skipped > 0
     assert (np.diff(cases.case) >= 0).all()
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+@pytest.mark.parametrize("target", ["next", "all"])
+def test_chosen_before_looks_at_what_stands_before_the_query(target: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaterec.data.interactions.AT_A_TIME", block)
+    interactions = random_histories(30, 12, 15, shortest=0)
+    cases = make_cases(interactions, split_interactions(interactions, protocol(split={"RS": [2, 1, 2]})), "test", target)  # type: ignore[arg-type]
+    expected = [
+        item in interactions.item[interactions.offsets[cases.user[case]] : cases.position[case]]
+        for case, item in zip(cases.case, cases.relevant, strict=True)
+    ]
+    assert chosen_before(interactions, cases).tolist() == expected
+    assert 0 < sum(expected) < len(expected)
 
 
 def test_ranges_shows_its_example() -> None:

@@ -10,7 +10,9 @@ Nothing is padded and nothing is copied out: a split is two more cut points per 
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -58,6 +60,13 @@ class Interactions:
     def user(self) -> np.ndarray:
         """(N,) int32, the person of each event."""
         return np.repeat(np.arange(len(self.users), dtype=np.int32), self.lengths)
+
+    def blocks(self) -> Iterator[tuple[slice, slice]]:
+        """All people and their events, a part at a time: about AT_A_TIME events, or one longer history."""
+        marks = np.arange(0, len(self.item) + AT_A_TIME, AT_A_TIME)
+        edges = np.unique(np.append(np.searchsorted(self.offsets[:-1], marks), len(self.users))).tolist()
+        for first, last in pairwise(edges):
+            yield slice(first, last), slice(int(self.offsets[first]), int(self.offsets[last]))
 
     def item_counts(self) -> np.ndarray:
         """(V,) int64, how often each item was chosen."""

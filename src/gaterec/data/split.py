@@ -76,13 +76,22 @@ def split_interactions(interactions: Interactions, protocol: EvalArgs) -> Split:
         train, valid = _by_share_of_all(interactions, how)
     split = Split(interactions.offsets[:-1] + train, interactions.offsets[:-1] + train + valid)
     if train.max(initial=0) < 2:
-        raise DataError(f"{interactions.name}: nobody has two training events under eval_args.split {protocol.split}")
+        raise DataError(
+            f"{interactions.name}: nobody has two training events under eval_args.split {protocol.split}{_remaining(lengths, train, valid)}; "
+            "it takes longer histories, or a larger share for training"
+        )
     if train.sum() == lengths.sum() and (kind == "LS" or sum(how[1:]) > 0):
         raise DataError(
-            f"{interactions.name}: all histories are too short to hold anything out under eval_args.split {protocol.split}; "
-            "it takes three events of one person; {'RS': [1, 0, 0]} trains on everything and judges nothing"
+            f"{interactions.name}: all histories are too short to hold anything out under eval_args.split {protocol.split}"
+            f"{_remaining(lengths, train, valid)}; it takes three events of one person; "
+            "{'RS': [1, 0, 0]} trains on everything and judges nothing"
         )
     return split
+
+
+def _remaining(lengths: np.ndarray, train: np.ndarray, valid: np.ndarray) -> str:
+    there, trained, validated, tested = (np.count_nonzero(part) for part in (lengths, train, valid, lengths - train - valid))
+    return f": of {there:,} people, {trained:,} would have training events, {validated:,} validation events, {tested:,} test events"
 
 
 def _leave_out(lengths: np.ndarray, which: str) -> tuple[np.ndarray, np.ndarray]:
@@ -188,6 +197,19 @@ def seen_pairs(interactions: Interactions, cases: Cases) -> np.ndarray:
     past = cases.position - begin
     pairs: np.ndarray = np.repeat(np.arange(len(cases)), past) * len(interactions.items) + interactions.item[ranges(begin, past)]
     return pairs
+
+
+def chosen_before(interactions: Interactions, cases: Cases) -> np.ndarray:
+    """(R,) whether the same person chose each right item before its query too."""
+    size, before = len(interactions.items), np.zeros(len(cases.relevant), dtype=bool)
+    for people, events in interactions.blocks():
+        theirs = slice(*np.searchsorted(cases.case, np.searchsorted(cases.user, [people.start, people.stop])))
+        person = np.repeat(np.arange(people.start, people.stop), interactions.lengths[people])
+        pairs, first = np.unique(person * size + interactions.item[events], return_index=True)
+        case = cases.case[theirs]
+        place = np.searchsorted(pairs, cases.user[case] * size + cases.relevant[theirs])
+        before[theirs] = events.start + first[place] < cases.position[case]
+    return before
 
 
 def ranges(begin: np.ndarray, counts: np.ndarray) -> np.ndarray:
