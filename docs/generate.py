@@ -49,7 +49,9 @@ def _refused() -> str:
         for name, (harmless, reason) in REFUSED.items()
     ]
     others = ", ".join(f"`{name}` ({models})" for name, models in OTHER_MODELS.items())
-    lines.append(f"\nSettings of RecBole's other models are refused for a model that does not have them: {others}.\n")
+    lines.append(
+        f"\nA setting of another model is refused with that model's name. So are those of RecBole's models that are not here: {others}.\n"
+    )
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gaterec.models import MODELS
 from tests.commands import TINY, gaterec, gaterec_alone, write_log
 
 HEADER = b"user_id,item_id,timestamp\n"
@@ -181,7 +182,7 @@ def test_settings(tmp_path: Path, good: bytes, saved: str, flag: str, line: str)
 
 
 def test_an_unknown_model(saved: str) -> None:
-    assert refusal("run", "-m", "Transformer9", saved) == "model: there is no model 'Transformer9'; known: HGN, Pop"
+    assert refusal("run", "-m", "Transformer9", saved) == "model: there is no model 'Transformer9'; known: " + ", ".join(MODELS)
 
 
 def test_an_optimizer_that_does_not_fit_the_loss(tmp_path: Path, good: bytes, saved: str) -> None:

@@ -115,7 +115,7 @@ OTHERWISE: dict[str, Any] = {
 
 
 def resolved(model: str = "HGN", **sources: Any) -> Settings:
-    return resolve(lambda name: model_class(name).Settings, model, **sources)
+    return resolve(lambda name: model_class(name).Settings, model, models=MODELS, **sources)
 
 
 def own_settings(model: str) -> type[Section]:
@@ -171,3 +171,15 @@ def test_refused_keys_are_recboles(key: str) -> None:
 @pytest.mark.parametrize(("key", "owner"), [(key, source) for key, source in KEYS.items() if not source.endswith(".yaml")])
 def test_keys_of_models_that_are_not_here_name_their_model(key: str, owner: str) -> None:
     assert owner in MODELS or owner in OTHER_MODELS[key]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_setting_of_another_model_is_refused_with_the_names_of_all_that_have_it(model: str) -> None:
+    for key in own_settings(model).model_fields:
+        for other in MODELS:
+            if key not in own_settings(other).model_fields:
+                owners = " and ".join(name for name in MODELS if key in own_settings(name).model_fields)
+                with pytest.raises(
+                    SettingsError, match=f"config_dict: {key} is a setting of {owners}, and {other} does not have it. {other} has: "
+                ):
+                    resolved(other, config_dict={key: 1})

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from gaterec.errors import SettingsError
-from gaterec.models import model_class
+from gaterec.models import MODELS, model_class
 from gaterec.settings import METRICS, Settings, parse_intervals, split_metric
 from gaterec.sources import parse_flags, parse_value, read_config_file, resolve
 
@@ -214,7 +214,7 @@ def test_names_without_a_neighbour(name: Any) -> None:
 
 def test_misspelt_models_name_their_neighbour() -> None:
     assert refusal(model="HNG") == "model: there is no model 'HNG'; did you mean HGN?"
-    assert refusal(model="Transformer9") == "model: there is no model 'Transformer9'; known: HGN, Pop"
+    assert refusal(model="Transformer9") == f"model: there is no model 'Transformer9'; known: {', '.join(MODELS)}"
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,11 @@ CPU = torch.device("cpu")
 SMALL = {"embedding_size": 8, "MAX_ITEM_LIST_LENGTH": 3, "train_batch_size": 100, "learning_rate": 0.01, "epochs": 3}
 
 
-def planted(people: int = 150, items: int = 20, length: int = 9) -> Interactions:
-    """After item i comes item i + 1, after the last the first; all items are equally popular."""
-    starts = np.random.default_rng(0).integers(0, items, people)
-    return histories(*(((start + np.arange(length)) % items + 1).tolist() for start in starts), catalogue=items)
+def planted(people: int = 150, items: int = 20, length: int = 9, apart: int = 1) -> Interactions:
+    """Of events so far apart the later is the next item, after the last item the first; all items are equally popular."""
+    starts = np.random.default_rng(0).integers(0, items, (people, apart))
+    place, step = np.arange(length) % apart, np.arange(length) // apart
+    return histories(*(((start[place] + step) % items + 1).tolist() for start in starts), catalogue=items)
 
 
 def noise() -> Interactions:
@@ -57,6 +58,7 @@ def trainer(
         interactions,
         split,
         window=chosen.MAX_ITEM_LIST_LENGTH,
+        whole_rows=model_class(chosen.model).whole_rows,
         batch_size=chosen.train_batch_size,
         next_items=chosen.next_items,
         seed=chosen.seed,
@@ -92,6 +94,7 @@ def right_at_first(model: SequenceEncoder, interactions: Interactions, chosen: S
     return figures["recall@1"]
 
 
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 LEARNED: list[dict[str, Any]] = [
     {"loss_type": "CE", "epochs": 30},
     {"loss_type": "CE", "epochs": 30, "pooling_type": "max"},
@@ -119,6 +122,29 @@ def test_training_learns_what_popularity_can_not(values: dict[str, Any]) -> None
     pop = Pop(len(interactions.users), len(interactions.items), 2, PopSettings())
     pop.count(training_counts(interactions, split_interactions(interactions, chosen.eval_args)), no_events)
     assert right_at_first(pop, interactions, chosen) < 0.2
+
+
+OF_MODELS: list[tuple[dict[str, Any], int]] = [
+    *(
+        ({"model": "SASRec", "hidden_size": 16, "inner_size": 32, "block": block, "epochs": 30} | NO_DROPOUT, 2)
+        for block in ("post", "pre", "ligr")
+    ),
+    ({"model": "NextItNet", "embedding_size": 16, "block_num": 1, "dilations": [1], "epochs": 30}, 2),
+    ({"model": "Caser", "embedding_size": 16, "dropout_prob": 0.0, "epochs": 30}, 2),
+]
+"""Settings of a model, and how far back the event stands that decides what is next."""
+
+
+@pytest.mark.parametrize(
+    ("values", "apart"), OF_MODELS, ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None
+)
+def test_each_model_learns_what_popularity_can_not(values: dict[str, Any], apart: int) -> None:
+    interactions = planted(apart=apart)
+    common = {"MAX_ITEM_LIST_LENGTH": 4, "train_batch_size": 128, "learning_rate": 0.01}
+    chosen = settings(**common | values, topk=[1], valid_metric="MRR@5")
+    found = trainer(interactions, chosen)
+    list(found.epochs())
+    assert right_at_first(found.model, interactions, chosen) > 0.9
 
 
 def test_several_next_items_are_learned_together() -> None:

@@ -54,24 +54,11 @@ REFUSED: dict[str, Refusal] = {
 }
 
 OTHER_MODELS: dict[str, str] = {
-    "hidden_size": "GRU4Rec and SASRec",
+    "hidden_size": "GRU4Rec",
     "num_layers": "GRU4Rec",
-    "dropout_prob": "GRU4Rec and Caser",
-    "nv": "Caser",
-    "nh": "Caser",
-    "kernel_size": "NextItNet",
-    "block_num": "NextItNet",
-    "dilations": "NextItNet",
-    "n_layers": "SASRec",
-    "n_heads": "SASRec",
-    "inner_size": "SASRec",
-    "hidden_dropout_prob": "SASRec",
-    "attn_dropout_prob": "SASRec",
-    "hidden_act": "SASRec",
-    "layer_norm_eps": "SASRec",
-    "initializer_range": "SASRec",
+    "dropout_prob": "GRU4Rec",
     "k": "ItemKNN",
     "shrink": "ItemKNN",
     "knn_method": "ItemKNN",
 }
-"""Settings of RecBole's other models: refused for a model that does not have them, with the name of one that does."""
+"""Settings of RecBole's other models that are not here yet: refused with the name of one that has them, as those of the models here are."""

@@ -30,7 +30,7 @@ from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.evaluate import Judgement, Scorer, describe_protocol, evaluate
 from gaterec.files import check_writable, folder_written_whole
 from gaterec.loggers import make_loggers
-from gaterec.models import model_class
+from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
 from gaterec.preflight import Preflight
@@ -89,7 +89,7 @@ def run(
     _check_dictionary(config_dict)
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
     name = "DataFrame" if frame is not None else dataset and str(dataset)
-    settings = resolve(lambda kind: model_class(kind).Settings, model, name, config_file_list or (), config_dict, flags)
+    settings = resolve(lambda kind: model_class(kind).Settings, model, name, config_file_list or (), config_dict, flags, MODELS)
     settings = settings if frame is not None else with_prepared_settings(settings)
     display = Display(settings)
     device = pick_device(settings)
@@ -140,7 +140,7 @@ def evaluate_run(
     changes = {name: value for file in config_file_list or () for name, value in read_config_file(file).items()} | dict(flags or {})
     if dataset is not None and frame is None:
         changes["dataset"] = str(dataset)
-    settings = resolve(lambda kind: model_class(kind).Settings, config_dict=loaded.info["settings"], flags=changes)
+    settings = resolve(lambda kind: model_class(kind).Settings, config_dict=loaded.info["settings"], flags=changes, models=MODELS)
     settings = settings if frame is not None else with_prepared_settings(settings)
     _check_only_judging_changes(loaded, settings)
     display, device = Display(settings), pick_device(settings)
@@ -194,7 +194,7 @@ def prepare_folder(
             raise SettingsError(f"{name}: is no setting of the data, but of a run; give it to the run on the prepared folder")
     frame = None if isinstance(source, str | Path) else source
     dataset = "DataFrame" if frame is not None else str(source)
-    settings = resolve(lambda kind: model_class(kind).Settings, None, dataset, files, config_dict, flags)
+    settings = resolve(lambda kind: model_class(kind).Settings, None, dataset, files, config_dict, flags, MODELS)
     if settings.eval_args.order != "TO":
         raise SettingsError("eval_args.order: logs are prepared in order of time (TO), found RO; run on the log itself")
     folder = Path(out).expanduser().absolute()

@@ -116,6 +116,7 @@ def resolve(
     config_files: Iterable[str | Path] = (),
     config_dict: Mapping[str, Any] | None = None,
     flags: Mapping[str, Any] | None = None,
+    models: Iterable[str] = (),
 ) -> Settings:
     """The settings of a run, put together and checked.
 
@@ -126,6 +127,7 @@ def resolve(
         config_files: YAML files, a later one wins over an earlier one.
         config_dict: wins over the files.
         flags: what the command line says (see parse_flags); wins over the dictionary.
+        models: all there are; a setting that only others of them have is refused with their names.
 
     What a recipe or protocol says that any of these names, yields to all of them.
 
@@ -145,7 +147,7 @@ def resolve_sources(model_settings: Callable[[str], type[Section]], sources: Seq
     values, origin = _layered(sources)
     chosen = str(values.get("model", Settings.model_fields["model"].default))
     own = model_settings(chosen)
-    _refuse_unknown(values, origin, own, chosen)
+    _refuse_unknown(values, origin, own, chosen, lambda name: [other for other in models if name in model_settings(other).model_fields])
     if not own.trained and "loss_type" in values:
         raise SettingsError(f"{origin['loss_type']}: loss_type: {chosen} is counted and not trained, so no loss fits it; leave it out")
     values = {**own.general, **values}
@@ -185,7 +187,9 @@ def _bundled(values: Mapping[str, Any], origin: Mapping[str, str]) -> list[Sourc
     return found
 
 
-def _refuse_unknown(values: dict[str, Any], origin: dict[str, str], own: type[Section], model: str) -> None:
+def _refuse_unknown(
+    values: dict[str, Any], origin: dict[str, str], own: type[Section], model: str, owners: Callable[[str], list[str]]
+) -> None:
     known = [name for name in Settings.model_fields if name != "model_settings"] + list(own.model_fields)
     for name, value in list(values.items()):
         if name in known:
@@ -196,9 +200,9 @@ def _refuse_unknown(values: dict[str, Any], origin: dict[str, str], own: type[Se
                 raise SettingsError(f"{origin[name]}: {name}: {reason}; leave it out (found {_short(value)})")
             del values[name]
             continue
-        if name in OTHER_MODELS:
+        if others := " and ".join(owners(name)) or OTHER_MODELS.get(name):
             raise SettingsError(
-                f"{origin[name]}: {name} is a setting of {OTHER_MODELS[name]}, and {model} does not have it. {model} has: {', '.join(own.model_fields)}"
+                f"{origin[name]}: {name} is a setting of {others}, and {model} does not have it. {model} has: {', '.join(own.model_fields)}"
             )
         near = difflib.get_close_matches(str(name), [*known, *REFUSED], n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else "`gaterec settings` lists them all."

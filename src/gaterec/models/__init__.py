@@ -9,6 +9,9 @@ from gaterec.models.encoder import SequenceEncoder
 
 MODELS: dict[str, tuple[str, str]] = {
     "HGN": ("gaterec.models.hgn", "hierarchical gates over features and events, and an item-item product (KDD 2019)"),
+    "SASRec": ("gaterec.models.sasrec", "causal self-attention over the row; post-norm, pre-norm or gated blocks (ICDM 2018)"),
+    "NextItNet": ("gaterec.models.nextitnet", "causal convolutions with growing gaps between the events that they see (WSDM 2019)"),
+    "Caser": ("gaterec.models.caser", "convolutions over the last events, along them and across their features (WSDM 2018)"),
     "Pop": ("gaterec.models.pop", "what most people chose, the same for everyone; the floor that a model must beat"),
 }
 """Name of the class -> its module, and what it is in one line."""
