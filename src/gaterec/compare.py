@@ -17,6 +17,7 @@ import polars as pl
 
 import gaterec
 from gaterec import comparison_tables as tables
+from gaterec.audit import Finding, audit
 from gaterec.cells import Cell, follow
 from gaterec.checkpoint import SAME_BITS_ANYWAY, environment, folder_name, run_name
 from gaterec.comparison_page import render
@@ -126,7 +127,9 @@ class _Matrix:
         self.protocol = describe_protocol(self.settings, prepared.interactions, prepared.test)
         if self.settings.protocol is not None:
             self.protocol = [f"Protocol: {self.settings.protocol}.", *self.protocol]
-        self.audit: list[str] = []
+        counts = prepared.counts.numpy()
+        found = audit(prepared.interactions, prepared.split, prepared.valid, prepared.test, self.settings, counts)
+        self.audit = [_audited(finding) for finding in found if finding.count or not finding.of]
         self.outcomes = {cell.folder: Outcome(cell) for cell in cells}
         self.best_possible = self._best_possible()
 
@@ -241,8 +244,10 @@ class _Matrix:
             f"{interactions.name}: {len(interactions.users) - 1:,} people, {len(interactions.items) - 1:,} items, "
             f"{len(interactions.item):,} events; {len(self.entries)} entries, {len(self.cells)} runs on {self.device}, in {self.folder}"
         )
-        for sentence in [*self.protocol, *self.audit]:
+        for sentence in self.protocol:
             display.line(sentence)
+        for sentence in self.audit:
+            display.line(f"Audit: {sentence}")
 
     def _told(self, outcome: Outcome) -> str:
         if not outcome.done:
@@ -262,6 +267,11 @@ class _Matrix:
         for line in findings.status:
             display.warn(line)
         display.line(f"All figures and tests: {self.folder} (comparison.html shows the curves)")
+
+
+def _audited(finding: Finding) -> str:
+    share = "" if finding.share is None else f": {finding.count:,} of {finding.of:,} ({100 * finding.share:.3g} %)"
+    return f"{finding.name}{share}. {finding.meaning}"
 
 
 def _seeds(seeds: int | Sequence[int], first: int) -> list[int]:
