@@ -82,6 +82,8 @@ def compare(
     Raises:
         GaterecError: bad settings, bad data, or a folder that can't be written, in one line each, before anything is trained.
     """
+    if config_dict is not None and not isinstance(config_dict, Mapping):
+        raise SettingsError(f"config_dict: expected a dictionary of settings, found {type(config_dict).__name__}")
     files = [config_file_list] if isinstance(config_file_list, str | Path) else config_file_list or ()
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
     name = "DataFrame" if frame is not None else dataset and str(dataset)

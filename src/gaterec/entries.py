@@ -100,12 +100,14 @@ def resolve_entries(
             continue
         for name in chosen:
             if name in COMMON or name in OF_THE_COMPARISON:
-                instead = OF_THE_COMPARISON.get(name, f"give --{name} for all")
+                instead = OF_THE_COMPARISON.get(name, f"give --{name}=... for all")
                 raise SettingsError(f"{label}: {name}: must be the same for all entries; {instead}")
         fitting = [(source, _fitting(content, classes[label], classes.values())) for source, content in shared]
         arguments = {**own[label][1], **({} if dataset is None else {"dataset": dataset})}
         try:
-            settings = resolve_sources(lambda kind: model_class(kind).Settings, [*fitting, (label, chosen), ("arguments", arguments)])
+            settings = resolve_sources(
+                lambda kind: model_class(kind).Settings, [*fitting, (label, chosen), ("arguments", arguments)], MODELS
+            )
         except SettingsError as error:
             raise SettingsError(str(error) if label in str(error) else f"{label}: {error}") from None
         dropped = [name for _, content in shared for name in content if name not in {n for _, part in fitting for n in part}]

@@ -137,10 +137,10 @@ def resolve(
     sources: list[Source] = [(str(path), read_config_file(path)) for path in config_files]
     sources += [("config_dict", config_dict or {}), ("command line", flags or {})]
     sources += [("arguments", {name: value for name, value in (("model", model), ("dataset", dataset)) if value is not None})]
-    return resolve_sources(model_settings, sources)
+    return resolve_sources(model_settings, sources, models)
 
 
-def resolve_sources(model_settings: Callable[[str], type[Section]], sources: Sequence[Source]) -> Settings:
+def resolve_sources(model_settings: Callable[[str], type[Section]], sources: Sequence[Source], models: Iterable[str] = ()) -> Settings:
     """The settings that named sources say together, a later one winning over an earlier one; see resolve."""
     values, origin = _layered(sources)
     sources = [*_bundled(values, origin), *sources]
