@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gaterec.bundles import Kind, bundles
 from gaterec.models import MODELS
 from gaterec.settings import Settings
 from tests.commands import TINY, gaterec, gaterec_alone, write_log
 
-COMMANDS = ["run", "evaluate", "prepare", "datasets", "models", "settings"]
+COMMANDS = ["run", "compare", "evaluate", "prepare", "datasets", "models", "recipes", "protocols", "settings"]
 HEAVY = {"torch", "polars", "numpy", "pydantic", "yaml", "safetensors", "httpx"}
 
 
@@ -25,6 +26,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (["--help"], HEAVY),
         (["run", "--help"], HEAVY - {"pydantic"}),
+        (["compare", "--help"], HEAVY - {"pydantic"}),
         (["evaluate", "--help"], HEAVY - {"pydantic"}),
         (["prepare", "--help"], HEAVY - {"pydantic"}),
     ],  # Typer needs it there
@@ -75,6 +77,14 @@ def test_models() -> None:
     found = gaterec("models")
     assert found.code == 0
     assert all(f" {model} " in found.out for model in MODELS)
+
+
+@pytest.mark.parametrize("kind", ["recipe", "protocol"])
+def test_recipes_and_protocols(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    found = gaterec(f"{kind}s")
+    assert found.code == 0
+    assert all(f" {name} " in found.out and bundle.meaning in found.out for name, bundle in bundles(kind).items())
 
 
 def test_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

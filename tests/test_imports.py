@@ -64,7 +64,22 @@ def test_the_reader_of_imports_sees_them(tmp_path: Path) -> None:
     assert imported(file) == {"a.b", "c", "c.d", "e", "f", "h", "i.j", "i.j.k"}
 
 
-UPPER = {"cli", "serve", "compare", "tune", "recommend", "explain", "report", "recbole"}
+UPPER = {
+    "cli",
+    "serve",
+    "compare",
+    "entries",
+    "cells",
+    "outcomes",
+    "comparison_tables",
+    "comparison_page",
+    "page",
+    "tune",
+    "recommend",
+    "explain",
+    "report",
+    "recbole",
+}
 MIDDLE = {"train", "evaluate", "checkpoint", "prepare", "preflight", "run", "display", "loggers", "slices", "audit"}
 
 

@@ -13,7 +13,20 @@ from gaterec.sources import parse_flags, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-NOT_SETTINGS = {"resume", "config_files", "model", "dataset", "data_path", "help"}
+NOT_SETTINGS = {
+    "resume",
+    "config_files",
+    "model",
+    "dataset",
+    "data_path",
+    "help",
+    "models",
+    "seeds",
+    "ablation",
+    "out",
+    "valid_latex",
+    "test_latex",
+}
 
 
 def commands() -> list[str]:

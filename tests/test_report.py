@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_the_old_page(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(RunError, match=r"^.*report\.html: can't write the report: File too large$"):
+        with pytest.raises(RunError, match=r"^.*report\.html: can't be written: File too large$"):
             write_report(REPORT, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -198,9 +198,10 @@ def test_a_full_disk_leaves_the_old_page(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="can't write the report: No such file or directory"):
-        write_report(REPORT, tmp_path / "missing" / "report.html")
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="can't be written: there is a file where a folder should be"):
+        write_report(REPORT, tmp_path / "file" / "report.html")
 
 
 def rendered(report: Report, folder: Path, then: str = "") -> str:

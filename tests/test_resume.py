@@ -20,7 +20,7 @@ import pytest
 from tests.commands import Outcome, gaterec_alone, start, write_log
 
 PLAIN = "from gaterec.cli import main; main()"
-PROGRAM = f"import gaterec.report; gaterec.report._chart_library = lambda: ''; {PLAIN}"
+PROGRAM = f"import gaterec.page; gaterec.page._chart_library = lambda: ''; {PLAIN}"
 """The command line, but for the JavaScript of the charts, which takes over a second to bundle and is the same in every run."""
 
 SETTINGS = ("--epochs=150", "--stopping_step=150", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--dropout=0.2", "--loss_type=BPR")

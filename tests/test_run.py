@@ -457,3 +457,9 @@ def test_training_on_everything_judges_nothing(log: Path, tmp_path: Path) -> Non
     result = run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(tmp_path), "eval_args": {"split": {"RS": [1, 0, 0]}}})
     assert result["test_result"] is None
     assert result["best_epoch"] == SMALL["epochs"]
+
+
+def test_a_counted_model_can_be_judged_again(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.csv")
+    result = run("Pop", log, config_dict={"checkpoint_dir": str(tmp_path / "saved")})
+    assert evaluate_run(result["folder"])["test_result"] == result["test_result"]

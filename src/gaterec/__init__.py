@@ -10,16 +10,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["GaterecError", "load", "prepare", "run"]
+__all__ = ["GaterecError", "compare", "load", "prepare", "run"]
 
 if TYPE_CHECKING:
     from gaterec.checkpoint import load_run as load
+    from gaterec.compare import compare
     from gaterec.errors import GaterecError
     from gaterec.run import prepare_folder as prepare
     from gaterec.run import run
 
 _PUBLIC = {
     "run": ("gaterec.run", "run"),
+    "compare": ("gaterec.compare", "compare"),
     "prepare": ("gaterec.run", "prepare_folder"),
     "load": ("gaterec.checkpoint", "load_run"),
     "GaterecError": ("gaterec.errors", "GaterecError"),

@@ -15,7 +15,7 @@ A state is one file per saved epoch in a folder `NAME.training` beside it; the t
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,14 @@ SAME_BITS_ANYWAY = frozenset(
 def run_name(settings: Settings, data: str, fingerprint: str) -> str:
     """The name of a run's folder: equal for equal settings on equal data, so that --resume finds it again."""
     content = {name: value for name, value in settings.as_dict().items() if name not in SAME_BITS_ANYWAY}
-    identity = json.dumps([content, fingerprint, gaterec.__version__], sort_keys=True)
+    return folder_name(settings.model, data, [content, fingerprint])
+
+
+def folder_name(kind: str, data: str, identity: Iterable[Any]) -> str:
+    """KIND-DATA-DIGEST, with a digest of anything that JSON can hold and of this version of gaterec."""
+    text = json.dumps([*identity, gaterec.__version__], sort_keys=True)
     safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in data)[:60]
-    return f"{settings.model}-{safe}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    return f"{kind}-{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def save_state(folder: Path, state: TrainingState) -> None:

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,6 +37,48 @@ def run(
     except KeyboardInterrupt:  # caught here, as Typer ends without a word
         print("gaterec: stopped; the same command with --resume goes on from the last saved epoch", file=sys.stderr)
         sys.exit(130)
+
+
+@app.command(context_settings=ANY_SETTING)
+def compare(
+    context: typer.Context,
+    models: Annotated[
+        str,
+        typer.Option(
+            "--models", "--model_list", "-m", help="models or recipes, separated by commas, each with settings: HGN(loss_type=BPR)"
+        ),
+    ] = "HGN",
+    dataset: DATASET = None,
+    config_files: FILES = "",
+    seeds: Annotated[str, typer.Option("--seeds", help="how many, from --seed on; or which: [1,2,3]")] = "3",
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="HGN, and the same without each of its parts (the paper's ablation)")
+    ] = False,
+    out: Annotated[str | None, typer.Option("--out", help="the folder [default: checkpoint_dir/compare-DATASET-digest]")] = None,
+    valid_latex: Annotated[str | None, typer.Option("--valid_latex", help="a file for a LaTeX table of the validation figures")] = None,
+    test_latex: Annotated[str | None, typer.Option("--test_latex", help="a file for a LaTeX table of the test figures")] = None,
+) -> None:
+    """Several models on one split, one protocol, one table, several seeds. Any setting is a flag for all: --epochs=20, --protocol=paper."""
+    from gaterec.compare import compare
+    from gaterec.sources import parse_flags, parse_value
+
+    try:
+        result = compare(
+            models,
+            dataset,
+            config_files.split(),
+            flags=parse_flags(context.args),
+            seeds=parse_value(seeds),
+            ablation=ablation,
+            out=out,
+            valid_latex=valid_latex,
+            test_latex=test_latex,
+        )
+    except KeyboardInterrupt:
+        print("gaterec: stopped; the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+    if result["failed"]:
+        sys.exit(1)
 
 
 @app.command(context_settings=ANY_SETTING)
@@ -96,6 +138,30 @@ def models() -> None:
     table = Table("model", "what it is")
     for name, (_, meaning) in MODELS.items():
         table.add_row(name, meaning)
+    Console().print(table)
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes: a model and how to train it under one name, --recipe=NAME."""
+    _list_bundles("recipe")
+
+
+@app.command()
+def protocols() -> None:
+    """List the protocols: what is held out and how it is judged under one name, --protocol=NAME."""
+    _list_bundles("protocol")
+
+
+def _list_bundles(kind: Literal["recipe", "protocol"]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from gaterec.bundles import bundles
+
+    table = Table(kind, "what it is", "settings")
+    for name, (meaning, settings) in bundles(kind).items():
+        table.add_row(name, meaning, "\n".join(f"{setting}: {value}" for setting, value in settings.items()))
     Console().print(table)
 
 

@@ -42,14 +42,16 @@ class Display:
         """A table of metrics: one row per model, one column per metric; the other way round where that is too wide for the screen."""
         names = list(dict.fromkeys(name for _, figures in rows for name in figures))
         cells = [[self.number(figures[name]) if name in figures else "" for name in names] for _, figures in rows]
-        wide = _table(title, ["", *names], [[model, *row] for (model, _), row in zip(rows, cells, strict=True)])
+        self.either_way(title, ["", *names], [[model, *row] for (model, _), row in zip(rows, cells, strict=True)])
+
+    def either_way(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table whose rows and columns change places where it is too wide for the screen."""
+        wide = _table(title, columns, rows)
         if Measurement.get(self.console, self.console.options.update(max_width=10_000), wide).maximum <= self.console.width:
             self.console.print(wide)
         else:
-            models = [model for model, _ in rows]
-            self.console.print(
-                _table(title, ["", *models], [[name, *row] for name, row in zip(names, zip(*cells, strict=True), strict=True)])
-            )
+            first, *others = zip(columns, *rows, strict=True)
+            self.console.print(_table(title, first, others))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Any other table; the first column is text, the others are numbers."""
@@ -82,6 +84,20 @@ class Display:
         )
         with Progress(*columns, console=self.console, disable=not visible, transient=True) as bar:
             yield TrainingProgress(self, bar, targets, done)
+
+    @contextmanager
+    def matrix(self, cells: int, done: int) -> Iterator["MatrixProgress"]:
+        """The progress of a comparison of so many cells, `done` of which are behind."""
+        visible = self.settings.show_progress and self.console.is_terminal and not self.console.quiet
+        columns = (
+            TextColumn("cell"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        with Progress(*columns, console=self.console, disable=not visible, transient=True) as bar:
+            yield MatrixProgress(self, bar, cells, done)
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -132,3 +148,34 @@ class TrainingProgress:
         if self.text:
             self.display.line(self.text)
         self.text, self.spoke = "", time.monotonic()
+
+
+class MatrixProgress:
+    """Told of cells and their epochs while a comparison runs."""
+
+    def __init__(self, display: Display, bar: Progress, cells: int, done: int) -> None:
+        self.display, self.bar, self.cells, self.done = display, bar, cells, done
+        self.task = bar.add_task("", total=cells, completed=done)
+        self.name, self.epochs, self.spoke = "", 1, time.monotonic()
+
+    def begin(self, name: str, epochs: int) -> None:
+        """A cell is begun that trains for so many epochs, at most."""
+        self.name, self.epochs = name, max(epochs, 1)
+        self.bar.update(self.task, description=name)
+
+    def epoch(self, entry: Mapping[str, Any], metric: str) -> None:
+        """One more epoch of it is done."""
+        text = f"{self.name}: epoch {entry['epoch']}/{self.epochs}"
+        if entry["valid"] is not None:
+            text += f"  {metric} {self.display.number(entry['valid'][metric.lower()])}"
+        self.bar.update(self.task, completed=self.done + entry["epoch"] / self.epochs, description=text)
+        if self.bar.disable and time.monotonic() - self.spoke >= Display.SECONDS_BETWEEN_LINES:
+            self.display.line(text)
+            self.spoke = time.monotonic()
+
+    def end(self, text: str) -> None:
+        """The cell is done, or failed; what came of it."""
+        self.done += 1
+        self.bar.update(self.task, completed=self.done)
+        self.display.line(f"[{self.done}/{self.cells}] {self.name}: {text}")
+        self.spoke = time.monotonic()

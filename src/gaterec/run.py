@@ -1,7 +1,7 @@
 """The way through the house: settings -> log -> histories -> split -> training -> figures -> run folder."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypedDict
@@ -65,6 +65,7 @@ def run(
     *,
     flags: Mapping[str, Any] | None = None,
     resume: bool = False,
+    on_epoch: Callable[[Mapping[str, Any]], object] = lambda entry: None,
 ) -> Result:
     """Train a model on a log, judge it, and leave a run folder behind.
 
@@ -75,6 +76,7 @@ def run(
         config_dict: settings; wins over the files.
         flags: settings from the command line; win over all.
         resume: go on where a killed run of the same settings stopped, to the same bits; a finished one is not trained again.
+        on_epoch: told of every epoch (see gaterec.train.Course.epochs), when a state of it may be saved.
 
     Returns:
         The figures and the run's folder, checkpoint_dir/MODEL-DATASET-digest.
@@ -103,7 +105,7 @@ def run(
         show(display, read_info(folder))
         return _finished_result(folder)
     with reproducible(settings, device):
-        encoder, course = _train(settings, prepared, device, display, folder, resume)
+        encoder, course = _train(settings, prepared, device, display, folder, resume, on_epoch)
         figures, judgement = judge(settings, prepared, encoder, device)
     protocol = describe_protocol(settings, prepared.interactions, prepared.test)
     info = _info(settings, prepared, course, figures, protocol, fingerprint, device)
@@ -242,7 +244,7 @@ def judge(settings: Settings, prepared: Prepared, model: SequenceEncoder, device
     pop.count(counts, lambda: (counts, counts))
     scorers = {settings.model: scorer_for(model, settings, prepared, device), "Pop": scorer_for(pop, settings, prepared, device)}
     if prepared.truth is not None:
-        scorers["best possible"] = _truth_scorer(prepared.truth, prepared.interactions, device)
+        scorers["best possible"] = truth_scorer(prepared.truth, prepared.interactions, device)
     judgements = {
         name: evaluate(score, prepared.interactions, prepared.test, settings, part="test", counts=counts) for name, score in scorers.items()
     }
@@ -263,7 +265,13 @@ def show(display: Display, info: Mapping[str, Any]) -> None:
 
 
 def _train(
-    settings: Settings, prepared: Prepared, device: torch.device, display: Display, folder: Path, resume: bool
+    settings: Settings,
+    prepared: Prepared,
+    device: torch.device,
+    display: Display,
+    folder: Path,
+    resume: bool,
+    on_epoch: Callable[[Mapping[str, Any]], object],
 ) -> tuple[SequenceEncoder, Course]:
     """The trained model, and what its training was like; saves a state after epochs on the way."""
     if settings.loss_type == "CE" and settings.train_neg_sample_args is not None:
@@ -298,11 +306,12 @@ def _train(
                 save_state(states, trainer.state())
                 last_save = time.monotonic()
                 cost = last_save - begin
+            on_epoch(entry)
         progress.end(trainer.course.stale)
     return trainer.model.eval(), trainer.course
 
 
-def _truth_scorer(truth: Simulation, interactions: Interactions, device: torch.device) -> Scorer:
+def truth_scorer(truth: Simulation, interactions: Interactions, device: torch.device) -> Scorer:
     """Scores that nobody can beat: the true probabilities."""
     person = truth.person_index(interactions.users[1:])
     thing = np.concatenate([[-1], truth.item_index(interactions.items[1:])])

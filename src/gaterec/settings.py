@@ -423,6 +423,6 @@ class Settings(Environment, Data, Training, Evaluation):
     model_settings: Any = Field(None, exclude=True, description="the model's own settings, a Section of the model's file")
 
     def as_dict(self) -> dict[str, Any]:
-        """All settings, the model's own among them, as plain values that JSON and YAML can hold."""
+        """All settings, the model's own among them, as plain values that JSON and YAML can hold; the same settings can be made of them again."""
         own: Section = self.model_settings
         return self.model_dump(mode="json") | own.model_dump(mode="json")

@@ -24,6 +24,9 @@ from gaterec.settings import Settings, none_word
 MAX_CONFIG_BYTES = 1_000_000
 """A settings file larger than this is taken for a mistake (a log given as a config file, say)."""
 
+Source = tuple[str, Mapping[str, Any]]
+"""Where settings come from, for messages, and what it says."""
+
 
 class _PlainLoader(yaml.SafeLoader):
     """YAML without aliases, with which a few lines could grow without bound."""
@@ -131,9 +134,14 @@ def resolve(
     Raises:
         SettingsError: names the source, the setting, what was expected and what was found.
     """
-    sources: list[tuple[str, Mapping[str, Any]]] = [(str(path), read_config_file(path)) for path in config_files]
+    sources: list[Source] = [(str(path), read_config_file(path)) for path in config_files]
     sources += [("config_dict", config_dict or {}), ("command line", flags or {})]
     sources += [("arguments", {name: value for name, value in (("model", model), ("dataset", dataset)) if value is not None})]
+    return resolve_sources(model_settings, sources, models)
+
+
+def resolve_sources(model_settings: Callable[[str], type[Section]], sources: Sequence[Source], models: Iterable[str] = ()) -> Settings:
+    """The settings that named sources say together, a later one winning over an earlier one; see resolve."""
     values, origin = _layered(sources)
     sources = [*_bundled(values, origin), *sources]
     values, origin = _layered(sources)
@@ -155,7 +163,7 @@ def resolve(
         raise SettingsError("settings: nested too deeply") from None
 
 
-def _layered(sources: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Any], dict[str, str]]:
+def _layered(sources: Iterable[Source]) -> tuple[dict[str, Any], dict[str, str]]:
     """What the sources say together, a later one winning, and where each value comes from."""
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -165,9 +173,9 @@ def _layered(sources: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str
     return values, origin
 
 
-def _bundled(values: Mapping[str, Any], origin: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
+def _bundled(values: Mapping[str, Any], origin: Mapping[str, str]) -> list[Source]:
     """What the recipe and the protocol stand for that were chosen."""
-    found: list[tuple[str, Mapping[str, Any]]] = []
+    found: list[Source] = []
     for kind in KINDS:
         name = none_word(values.get(kind))
         if name is None:

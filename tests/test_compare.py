@@ -1,0 +1,194 @@
+"""A comparison: one split, one table; what was killed goes on to the same figures, what failed is told and tried again."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import gaterec
+from gaterec.errors import DataError, SettingsError
+from tests.commands import gaterec as command
+from tests.commands import start, write_log
+from tests.test_report import Page
+
+PROGRAM = "import gaterec.page; gaterec.page._chart_library = lambda: ''; from gaterec.cli import main; main()"
+SETTINGS = ("--epochs=120", "--stopping_step=150", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--loss_type=BPR", "--topk=[5,10]")
+MODELS = "--models=HGN,Pop"
+TIMES = ("training_seconds", "training_seconds_to_best", "seconds_per_1000", "peak_memory", "run")
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_log(tmp_path_factory.mktemp("log") / "tiny_log.csv", people=60)
+
+
+@pytest.fixture(scope="module")
+def whole(log: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A comparison that nothing disturbed, and what it printed."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    more = (f"--valid_latex={out}/v.tex", f"--test_latex={out}/t.tex")
+    found = command("compare", MODELS, "-d", log, "--seeds=2", f"--out={out}", *SETTINGS, *more)
+    assert found.code == 0, found.err
+    return out, found.out
+
+
+def figures(out: Path) -> pl.DataFrame:
+    return pl.read_parquet(out / "results.parquet").drop(TIMES)
+
+
+def test_all_is_told(whole: tuple[Path, str]) -> None:
+    printed = whole[1]
+    assert "[4/4] Pop, seed 2021: " in printed
+    assert "leave-one-out" in printed
+    assert "Audit: " in printed
+    assert printed.index("Audit: ") < printed.index("[1/4]")
+    assert "standard deviation over seeds" in printed
+    assert "on MRR@10" in printed  # a sentence about HGN and Pop
+
+
+def test_the_files_hold_the_figures(whole: tuple[Path, str]) -> None:
+    out, _ = whole
+    table = pl.read_parquet(out / "results.parquet")
+    assert set(table["entry"]) == {"HGN", "Pop"}
+    assert set(table["status"]) == {"done"}
+    assert set(table["seed"]) == {2020, 2021}
+    run = json.loads((out / "runs" / table["run"][0] / "run.json").read_text())
+    row = table.filter((pl.col("run") == table["run"][0]) & (pl.col("part") == "test") & (pl.col("metric") == "ndcg@10"))
+    assert row["value"].to_list() == [run["test"]["ndcg@10"]]
+    assert row["training_seconds"][0] == sum(epoch["seconds"] for epoch in run["epochs"])
+    assert table.filter(pl.col("entry") == "HGN")["peak_memory"].min() > 2**26  # type: ignore[operator]
+    mean = table.filter((pl.col("entry") == "HGN") & (pl.col("part") == "test") & (pl.col("metric") == "ndcg@10"))["value"]
+    shown = f"{np.mean(mean.to_numpy()):.4f} ± {np.std(mean.to_numpy(), ddof=1):.4f}"
+    assert shown in (out / "results.md").read_text()
+    about = json.loads((out / "comparison.json").read_text())
+    assert about["seeds"] == [2020, 2021]
+    assert about["not done"] == []
+    assert len(about["tests"]) == 3
+    assert about["settings"]["HGN"]["embedding_size"] == 4
+    assert not list(out.glob(".*"))
+
+
+def test_latex_of_both_parts(whole: tuple[Path, str]) -> None:
+    out, _ = whole
+    test, valid = (out / "t.tex").read_text(), (out / "v.tex").read_text()
+    assert test == (out / "results.tex").read_text() != valid
+    assert "tiny\\_log" in test
+    assert "\\toprule" in test
+    assert "\\textbf{" in test
+    assert "\\underline{" in test
+    assert test.count("&") == test.count("\\\\") * 10
+
+
+def test_the_page_is_whole_and_loads_nothing(whole: tuple[Path, str]) -> None:
+    source = (whole[0] / "comparison.html").read_text()
+    page = Page(source)
+    charts = [chart["description"] for chart in page.charts()]
+    assert charts[:3] == ["MRR@10 by training time", "NDCG@10 by history length", "NDCG@10 by item popularity"]
+    for _, attributes in page.elements:
+        assert not {"src", "href", "srcset", "action"} & attributes.keys()
+    for words in ("Which is better", "each person", "leave-one-out", "Memory", "gaterec compare"):
+        assert words in page.text
+
+
+def test_a_finished_comparison_is_not_trained_again(whole: tuple[Path, str], log: Path) -> None:
+    out, _ = whole
+    before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")}
+    found = command("compare", MODELS, "-d", log, "--seeds=2", f"--out={out}", *SETTINGS)
+    assert "4 of 4 runs are finished already" in found.out
+    assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")} == before
+
+
+def children(out: Path) -> list[int]:
+    """The processes that run a cell of this comparison."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = place.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if "gaterec.cells" in line and str(out) in line:
+            found.append(int(place.parent.name))
+    return found
+
+
+def until(reached: Callable[[], Any], seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := reached()) and time.monotonic() < end:
+        time.sleep(0.005)
+    assert found
+    return found
+
+
+def half_trained(out: Path) -> list[Path]:
+    return list(out.glob("runs/HGN-*.training/epoch-00000[1-9]*.safetensors"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("whom", ["parent", "child"])
+def test_killed_midway_it_goes_on_to_the_same_figures(whole: tuple[Path, str], log: Path, tmp_path: Path, whom: str) -> None:
+    arguments = ("compare", MODELS, "-d", log, "--seeds=2", f"--out={tmp_path / 'out'}", *SETTINGS)
+    process = start(*arguments, program=PROGRAM)
+    until(lambda: half_trained(tmp_path / "out"))
+    (child,) = children(tmp_path / "out")
+    os.kill(process.pid if whom == "parent" else child, signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    until(lambda: not children(tmp_path / "out"))
+    if whom == "child":
+        assert process.returncode == 1
+        assert "HGN, seed 2020: failed: was killed (SIGKILL)" in errors
+        found = figures(tmp_path / "out")
+        assert found.filter(pl.col("status") != "done").select("entry", "seed").rows() == [("HGN", 2020)]
+        assert "1 of 2" in (tmp_path / "out" / "results.md").read_text()
+    assert command(*arguments).code == 0
+    logs = [path.read_text() for path in (tmp_path / "out").glob("runs/HGN-*.log")]
+    assert sum("Going on after epoch" in text for text in logs) == 1
+    assert figures(tmp_path / "out").equals(figures(whole[0]))
+
+
+def test_a_seed_that_diverges_leaves_the_others_alone(log: Path, tmp_path: Path) -> None:
+    models = "--models=Pop,HGN(learner=sgd,learning_rate=1000.0,epochs=30)"
+    found = command("compare", models, "-d", log, "--seeds=1", f"--out={tmp_path}", "--MAX_ITEM_LIST_LENGTH=5")
+    assert found.code == 1
+    assert "diverged" in found.err
+    table = pl.read_parquet(tmp_path / "results.parquet")
+    assert table.filter(pl.col("entry") == "Pop")["status"].unique().to_list() == ["done"]
+    assert "diverged" in table.filter(pl.col("entry") != "Pop")["status"].item()
+    assert "diverged" in (tmp_path / "comparison.html").read_text()
+
+
+def test_mistakes_are_told_before_anything_is_trained(log: Path, tmp_path: Path) -> None:
+    found = command("compare", "--models=HGN,SASRek", "-d", log, f"--out={tmp_path}")
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert "did you mean SASRec?" in found.err
+    with pytest.raises(SettingsError, match="seeds: expected how many"):
+        gaterec.compare("Pop", log, seeds=0, out=tmp_path)
+    with pytest.raises(SettingsError, match="nothing is held out for test"):
+        gaterec.compare("Pop", log, config_dict={"eval_args": {"split": {"LS": "valid_only"}}}, out=tmp_path)
+    two = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["x", "y"], "timestamp": [1, 2]})
+    with pytest.raises(DataError, match="nobody has two events"):
+        gaterec.compare("Pop", two, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_log_in_the_same_folder_is_refused(whole: tuple[Path, str], tmp_path: Path) -> None:
+    other = write_log(tmp_path / "other.csv", seed=1)
+    with pytest.raises(DataError, match="holds another log"):
+        gaterec.compare("Pop", other, out=whole[0])
+
+
+def test_a_frame_in_python(log: Path, tmp_path: Path) -> None:
+    result = gaterec.compare(["Pop"], pl.read_csv(log), config_dict={"protocol": "paper", "checkpoint_dir": str(tmp_path)}, seeds=[7])
+    assert result["folder"].parent == tmp_path
+    assert result["folder"].name.startswith("compare-frame-")
+    assert result["protocol"][0] == "Protocol: paper."
+    assert result["failed"] == []
+    assert set(result["table"]["seed"]) == {7}
+    assert result["sentences"] == []
