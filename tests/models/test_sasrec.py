@@ -139,6 +139,17 @@ def test_input_and_output_share_a_table_and_a_bias_is_a_choice() -> None:
     assert make(item_bias=True).item_table()[1] is not None
 
 
+def test_untied_tables_are_two() -> None:
+    model = make(tied_tables=False)
+    assert model.item_table()[0] is model.output.weight
+    assert model.output.weight.shape == model.item.weight.shape
+    assert not torch.equal(model.output.weight, model.item.weight)
+    tied = make()
+    tied.load_state_dict({name: value for name, value in model.state_dict().items() if name != "output.weight"})
+    items = histories()
+    assert torch.equal(tied.encode(torch.arange(4), items), model.encode(torch.arange(4), items))
+
+
 @each_block
 @pytest.mark.parametrize("kind", ["hidden_dropout_prob", "attn_dropout_prob"])
 def test_dropout_is_of_training_alone_and_follows_the_seed(block: str, kind: str) -> None:

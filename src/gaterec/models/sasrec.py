@@ -6,7 +6,7 @@
     pre          x <- x + f(norm(x))                           as in GPT-2
     ligr         x <- x + f(norm(x)) * sigmoid(W x + b)        gated residuals (LiGR: Borisyuk et al., 2025; eSASRec: Tikhonovich et al., RecSys 2025)
     query(t)   = x(t) after all blocks
-    score(t,j) = query(t) . E_j [+ bias_j]
+    score(t,j) = query(t) . E_j [+ bias_j]                     or . Q_j, a table of its own, where tied_tables is false
 
 The feed-forward layer is W2 act(W1 x), and in ligr it is gated as well (SwiGLU, Shazeer, 2020): W2 (act(W1 x) * W3 x). Places count from the row's
 start. Padding stands after the events, where no event looks, so there is no mask but the causal one. With gBCE this is gSASRec (Petrov and
@@ -49,6 +49,7 @@ class SASRecSettings(Section):
         "post", description="norms after the residuals (RecBole), before them, or before gated residuals and with SwiGLU (eSASRec)"
     )
     item_bias: bool = Field(False, description="a score of each item's own")
+    tied_tables: bool = Field(True, description="the items' input vectors are also the vectors that queries are compared with")
 
     @model_validator(mode="before")
     @classmethod
@@ -125,6 +126,8 @@ class SASRec(SequenceEncoder):
         super().__init__()
         size, self.settings = settings.hidden_size, settings
         self.item = nn.Embedding(items, size, padding_idx=0)  # E
+        if not settings.tied_tables:
+            self.output = nn.Embedding(items, size, padding_idx=0)  # Q
         self.position = nn.Parameter(torch.empty(window, size))  # P
         self.bias = nn.Parameter(torch.zeros(items)) if settings.item_bias else None
         norm = nn.LayerNorm(size, settings.layer_norm_eps)
@@ -139,12 +142,18 @@ class SASRec(SequenceEncoder):
                 nn.init.normal_(module.weight, std=settings.initializer_range)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
-        with torch.no_grad():
-            self.item.weight[0] = 0.0
+        for table in dict.fromkeys((self.item, self._answers)):
+            with torch.no_grad():
+                table.weight[0] = 0.0
 
     def encode(self, users: Tensor, items: Tensor) -> Tensor:
         placed = self.item(items) + self.position[: items.shape[1]]  # (B, T, D)
         return self.norm_queries(self.layers(self.dropout(self.norm_inputs(placed))))  # type: ignore[no-any-return]
 
     def item_table(self) -> tuple[Tensor, Tensor | None]:
-        return self.item.weight, self.bias
+        return self._answers.weight, self.bias
+
+    @property
+    def _answers(self) -> nn.Embedding:
+        """The table that queries are compared with: E, or Q where the tables are not tied."""
+        return self.item if self.settings.tied_tables else self.output
