@@ -198,7 +198,10 @@ def test_a_protocol_yields_to_every_other_source_and_keeps_a_recipe_beside_it() 
 def test_a_recipe_is_of_one_model() -> None:
     assert resolved(config_dict={"recipe": "hgn-paper"}).model == "HGN"
     assert resolved(model="HGN", config_dict={"recipe": "hgn-paper"}).loss_type == "BPR"
-    assert refusal(model="Pop", config_dict={"recipe": "hgn-paper"}) == "arguments: model: the recipe hgn-paper is one of HGN, found 'Pop'"
+    assert (
+        refusal(model="Pop", config_dict={"recipe": "hgn-paper"})
+        == "config_dict: recipe: hgn-paper is one of HGN, found model 'Pop'; leave either out"
+    )
 
 
 @pytest.mark.parametrize("nothing", [None, "None", ""])

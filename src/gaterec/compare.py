@@ -96,10 +96,10 @@ def compare(
     settings = entries[0].settings
     chosen = _seeds(seeds, settings.seed)
     display = Display(settings)
-    check_writable(*((Path(settings.checkpoint_dir),) if out is None else (Path(out), "out")))
     for option, path in (("valid_latex", valid_latex), ("test_latex", test_latex)):
         if path is not None:
             check_writable(Path(path).parent, option)
+    check_writable(*((Path(settings.checkpoint_dir),) if out is None else (Path(out), "out")))
     with display.stages() as tell:
         prepared = prepare(settings, frame, tell)
     if not len(prepared.test):
