@@ -28,7 +28,7 @@ LIGHT = (
 )
 CHILD = cells._START.replace("from gaterec.cells", f"{LIGHT}from gaterec.cells")
 PROGRAM = f"{LIGHT}import gaterec.cells; gaterec.cells._START = {CHILD!r}; from gaterec.cli import main; main()"
-SETTINGS = ("--epochs=120", "--stopping_step=150", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--loss_type=BPR", "--topk=[5,10]")
+SETTINGS = ("--epochs=40", "--stopping_step=50", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--loss_type=BPR", "--topk=[5,10]")
 MODELS = "--models=HGN,Pop"
 TIMES = ("training_seconds", "training_seconds_to_best", "seconds_per_1000", "peak_memory", "run")
 

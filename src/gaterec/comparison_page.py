@@ -59,7 +59,7 @@ def _tests(findings: Findings) -> str:
         return ""
     explained = (
         f"Paired tests on each person's figures, the means over seeds and over the person's cases: differences with {100 * (1 - tests[0].alpha):g} % intervals "
-        "of the bootstrap over people; p-values corrected by Holm over the whole table. They tell how far a difference holds for other people; "
+        "of the bootstrap over people; p-values corrected by Holm over the whole table, intervals not, so one that leaves out 0 may still prove nothing. They tell how far a difference holds for other people; "
         "how far it holds for other seeds, the ± above tells."
     )
     others = [test.sentence for test in tests if test not in chief]
@@ -104,7 +104,7 @@ def _against_time(entries: Sequence[Summary]) -> str:
                 "field": "seconds",
                 "type": "quantitative",
                 "title": "seconds of training",
-                "axis": {"grid": False, "labelOverlap": True},
+                "axis": {"grid": False, "labelOverlap": True, "tickCount": 8},
             },
             "y": {"field": "value", "type": "quantitative", "scale": {"zero": False}, "title": None, "axis": {"tickCount": 6}},
             **_told_apart(labels),
@@ -169,7 +169,8 @@ def _by_slice(entries: Sequence[Summary], question: str) -> str:
     )
     columns = [[f"{part.cases:,}" for part in parts], *(decimals([row.metrics.get(name, math.nan) for row in of]) for of in rows.values())]
     numbers = table(f"{shown_name(name)} on test cases by {question}, means over seeds.", [question, "cases", *rows], order, columns)
-    return f"<h3>By {question}</h3>\n{figure(shown_name(name), '', spec)}{numbers}\n"
+    shown = figure(shown_name(name), "", spec) if len(parts) > 1 else ""
+    return f"<h3>By {question}</h3>\n{shown}{numbers}\n"
 
 
 def _told_apart(labels: Sequence[str]) -> Json:
