@@ -49,10 +49,11 @@ def test_what_is_not_done_has_no_figures() -> None:
     assert found.chief_tests == []
 
 
-def test_the_best_is_tested_against_each_other_one() -> None:
-    found = findings([outcome("A", ndcg=0.1), outcome("B", ndcg=0.4), outcome("C", ndcg=0.2)])
+def test_the_first_and_the_best_are_tested_against_each_other_one() -> None:
+    found = findings([outcome(label, ndcg=ndcg) for label, ndcg in zip("ABCD", (0.1, 0.4, 0.2, 0.3), strict=True)])
     assert found.best == "B"
-    assert [(test.a, test.b) for test in found.chief_tests] == [("A", "B"), ("B", "C")]
+    assert [test.a + test.b for test in found.tests] == ["AB", "AC", "AD", "BC", "BD", "CD"]
+    assert [test.a + test.b for test in found.chief_tests] == ["AB", "AC", "AD", "BC", "BD"]
     smaller = [outcome(label, ndcg=value, valid_metric_bigger=False) for label, value in (("A", 0.1), ("B", 0.4))]
     assert findings(smaller).best == "A"
 

@@ -167,8 +167,9 @@ class Findings:
 
     @property
     def chief_tests(self) -> list[Comparison]:
-        """The tests of the best entry against each other one, on the first metric."""
-        return [test for test in self.tests if test.metric == self.tests[0].metric and self.best in (test.a, test.b)]
+        """The tests of the first entry, and of the best one, against each other one; on the first metric."""
+        chief = {self.entries[0], self.best}
+        return [test for test in self.tests if test.metric == self.tests[0].metric and chief & {test.a, test.b}]
 
     @property
     def status(self) -> list[str]:
