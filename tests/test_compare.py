@@ -1,28 +1,42 @@
 """A comparison: one split, one table; what was killed goes on to the same figures, what failed is told and tried again."""
 
+import importlib
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
 import pytest
 
 import gaterec
-from gaterec.errors import DataError, SettingsError
+from gaterec import cells
+from gaterec.errors import DataError, RunError, SettingsError
+from gaterec.files import only_one
 from tests.commands import gaterec as command
 from tests.commands import start, write_log
 from tests.test_report import Page
 
-PROGRAM = "import gaterec.page; gaterec.page._chart_library = lambda: ''; from gaterec.cli import main; main()"
-SETTINGS = ("--epochs=120", "--stopping_step=150", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--loss_type=BPR", "--topk=[5,10]")
+LIGHT = (
+    "import gaterec.page; gaterec.page._chart_library = lambda: ''; "  # reading the charts' library takes a process longer than the rest
+)
+CHILD = cells._START.replace("from gaterec.cells", f"{LIGHT}from gaterec.cells")
+PROGRAM = f"{LIGHT}import gaterec.cells; gaterec.cells._START = {CHILD!r}; from gaterec.cli import main; main()"
+SETTINGS = ("--epochs=40", "--stopping_step=50", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--loss_type=BPR", "--topk=[5,10]")
 MODELS = "--models=HGN,Pop"
 TIMES = ("training_seconds", "training_seconds_to_best", "seconds_per_1000", "peak_memory", "run")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def light() -> Iterator[None]:
+    with patch.object(cells, "_START", CHILD):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -132,35 +146,59 @@ def half_trained(out: Path) -> list[Path]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.parametrize("whom", ["parent", "child"])
-def test_killed_midway_it_goes_on_to_the_same_figures(whole: tuple[Path, str], log: Path, tmp_path: Path, whom: str) -> None:
-    arguments = ("compare", MODELS, "-d", log, "--seeds=2", f"--out={tmp_path / 'out'}", *SETTINGS)
+def test_killed_midway_it_goes_on_to_the_same_figures(
+    whole: tuple[Path, str], log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First the whole comparison is killed, then it is interrupted, then one run of it is killed; after each it goes on."""
+    out, plain, module = tmp_path / "out", cells.follow, importlib.import_module("gaterec.compare")
+    arguments = ("compare", MODELS, "-d", log, "--seeds=1", f"--out={out}", *SETTINGS)
+
+    def interrupted(cell: cells.Cell, signals: Callable[[], object], epochs: int = 2) -> Iterator[dict[str, Any]]:
+        """Epochs of a run, and something that happens after so many."""
+        for number, entry in enumerate(plain(cell)):
+            yield entry
+            if number == epochs and cell.label == "HGN":
+                signals()
+
     process = start(*arguments, program=PROGRAM)
-    until(lambda: half_trained(tmp_path / "out"))
-    (child,) = children(tmp_path / "out")
-    os.kill(process.pid if whom == "parent" else child, signal.SIGKILL)
-    _, errors = process.communicate(timeout=120)
-    until(lambda: not children(tmp_path / "out"))
-    if whom == "child":
-        assert process.returncode == 1
-        assert "HGN, seed 2020: failed: was killed (SIGKILL)" in errors
-        found = figures(tmp_path / "out")
-        assert found.filter(pl.col("status") != "done").select("entry", "seed").rows() == [("HGN", 2020)]
-        assert "1 of 2" in (tmp_path / "out" / "results.md").read_text()
+    until(lambda: half_trained(out))
+    process.kill()
+    process.communicate(timeout=60)
+    until(lambda: not children(out))
+
+    monkeypatch.setattr(module, "follow", lambda cell: interrupted(cell, lambda: signal.raise_signal(signal.SIGINT)))
+    found = command(*arguments)
+    assert found.code == 130
+    assert found.err.splitlines()[-1] == "gaterec: stopped; the same command goes on from there"
+    assert not children(out)
+    assert "Going on after epoch" in next(out.glob("runs/HGN-*.log")).read_text()
+
+    monkeypatch.setattr(module, "follow", lambda cell: interrupted(cell, lambda: os.kill(children(out)[0], signal.SIGKILL)))
+    found = command(*arguments)
+    assert found.code == 1
+    assert "HGN, seed 2020: failed: was killed (SIGKILL)" in found.err
+    assert figures(out).filter(pl.col("status") != "done").select("entry", "seed").rows() == [("HGN", 2020)]
+    assert figures(out).filter(pl.col("status") == "done")["entry"].unique().to_list() == ["Pop"]
+    assert "0 of 1" in (out / "results.md").read_text()
+
+    monkeypatch.undo()
     assert command(*arguments).code == 0
-    logs = [path.read_text() for path in (tmp_path / "out").glob("runs/HGN-*.log")]
-    assert sum("Going on after epoch" in text for text in logs) == 1
-    assert figures(tmp_path / "out").equals(figures(whole[0]))
+    assert "Going on after epoch" in next(out.glob("runs/HGN-*.log")).read_text()
+    assert figures(out).equals(figures(whole[0]).filter(pl.col("seed") == 2020))
 
 
-def test_a_seed_that_diverges_leaves_the_others_alone(log: Path, tmp_path: Path) -> None:
-    models = "--models=Pop,HGN(learner=sgd,learning_rate=1000.0,epochs=30)"
+def test_two_comparisons_do_not_write_into_one_folder(log: Path, tmp_path: Path) -> None:
+    with only_one(tmp_path), pytest.raises(RunError, match="another process is writing there"):
+        gaterec.compare("Pop", log, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_diverges_is_told_though_nothing_else_is_left(log: Path, tmp_path: Path) -> None:
+    models = "--models=HGN(learner=sgd,learning_rate=1000.0,epochs=30)"
     found = command("compare", models, "-d", log, "--seeds=1", f"--out={tmp_path}", "--MAX_ITEM_LIST_LENGTH=5")
     assert found.code == 1
     assert "diverged" in found.err
-    table = pl.read_parquet(tmp_path / "results.parquet")
-    assert table.filter(pl.col("entry") == "Pop")["status"].unique().to_list() == ["done"]
-    assert "diverged" in table.filter(pl.col("entry") != "Pop")["status"].item()
+    assert "diverged" in pl.read_parquet(tmp_path / "results.parquet")["status"].item()
     assert "diverged" in (tmp_path / "comparison.html").read_text()
 
 
@@ -175,7 +213,10 @@ def test_mistakes_are_told_before_anything_is_trained(log: Path, tmp_path: Path)
     two = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["x", "y"], "timestamp": [1, 2]})
     with pytest.raises(DataError, match="nobody has two events"):
         gaterec.compare("Pop", two, out=tmp_path)
-    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"^test_latex: .*there is a file where a folder should be"):
+        gaterec.compare("Pop", log, out=tmp_path / "out", test_latex=tmp_path / "file" / "test.tex")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_another_log_in_the_same_folder_is_refused(whole: tuple[Path, str], tmp_path: Path) -> None:
@@ -185,10 +226,13 @@ def test_another_log_in_the_same_folder_is_refused(whole: tuple[Path, str], tmp_
 
 
 def test_a_frame_in_python(log: Path, tmp_path: Path) -> None:
-    result = gaterec.compare(["Pop"], pl.read_csv(log), config_dict={"protocol": "paper", "checkpoint_dir": str(tmp_path)}, seeds=[7])
+    result = gaterec.compare(iter(["Pop"]), pl.read_csv(log), config_dict={"protocol": "paper", "checkpoint_dir": str(tmp_path)}, seeds=[7])
     assert result["folder"].parent == tmp_path
     assert result["folder"].name.startswith("compare-frame-")
     assert result["protocol"][0] == "Protocol: paper."
     assert result["failed"] == []
     assert set(result["table"]["seed"]) == {7}
     assert result["sentences"] == []
+    about = json.loads((result["folder"] / "comparison.json").read_text())
+    assert about["title"] == "frame: 1 entry, 1 seed"
+    assert f"--models=Pop --dataset={result['folder'] / 'data'} " in about["command"]

@@ -22,6 +22,17 @@ def test_a_table_too_wide_is_turned_round(display: Display, capsys: pytest.Captu
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_a_table_too_wide_either_way_comes_in_parts(display: Display, capsys: pytest.CaptureFixture[str]) -> None:
+    names, models = [f"metric{i}@10" for i in range(12)], [f"Model{i}" for i in range(12)]
+    display.figures("wide", [(model, dict.fromkeys(names, 0.1234)) for model in models])
+    shown = capsys.readouterr().out
+    assert all(shown.count(name) == 1 for name in names)
+    parts = shown.count("Model5 ")
+    assert parts == shown.count("Model11 ") > 1
+    assert shown.count("0.1234") == 144
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_text_is_not_taken_for_markup(display: Display, capsys: pytest.CaptureFixture[str]) -> None:
     display.figures("HGN on log [draft]", [("[/x]", {"recall@10": 1.0})])
     display.table("[a]", ["rate[/x]"], [["[bold]"]])

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gaterec.errors import RunError
-from gaterec.files import check_writable, folder_written_whole, read_tensors, write_tensors, write_whole
+from gaterec.files import check_writable, folder_written_whole, only_one, read_tensors, write_tensors, write_whole
 
 TENSORS = {
     "a.weight": torch.arange(6, dtype=torch.float32).view(2, 3),
@@ -157,6 +157,20 @@ def test_check_writable_says_so_at_once(tmp_path: Path) -> None:
 
 
 # A folder
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+def test_a_folder_is_kept_for_one_process_until_that_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "of" / "one"
+    keep = "import sys, time; from gaterec.files import only_one\nwith only_one(__import__('pathlib').Path(sys.argv[1])): print(flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", keep, str(folder)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(RunError, match="another process is writing there"), only_one(folder):
+            pass
+        process.kill()
+    with only_one(folder):
+        assert not list(folder.iterdir())
 
 
 def test_a_folder_takes_its_place_when_all_went_well(tmp_path: Path) -> None:

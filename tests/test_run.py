@@ -300,6 +300,13 @@ def test_nothing_held_out_for_test(log: Path, tmp_path: Path) -> None:
     assert evaluate_run(result["folder"])["test_result"] is None
 
 
+def test_a_model_that_is_counted_is_validated_too(log: Path, tmp_path: Path) -> None:
+    result = run("Pop", log, config_dict={"checkpoint_dir": str(tmp_path)})
+    assert result["epochs"] == []
+    assert result["best_valid_result"] is not None
+    assert result["best_valid_score"] == result["best_valid_result"]["mrr@10"] > 0
+
+
 def test_no_validation_at_all_keeps_the_last_epoch(log: Path, tmp_path: Path) -> None:
     result, _ = judged(log, tmp_path, epochs=3, eval_step=0)
     assert (result["best_valid_score"], result["best_epoch"]) == (None, 3)

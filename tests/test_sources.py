@@ -198,7 +198,10 @@ def test_a_protocol_yields_to_every_other_source_and_keeps_a_recipe_beside_it() 
 def test_a_recipe_is_of_one_model() -> None:
     assert resolved(config_dict={"recipe": "hgn-paper"}).model == "HGN"
     assert resolved(model="HGN", config_dict={"recipe": "hgn-paper"}).loss_type == "BPR"
-    assert refusal(model="Pop", config_dict={"recipe": "hgn-paper"}) == "arguments: model: the recipe hgn-paper is one of HGN, found 'Pop'"
+    assert (
+        refusal(model="Pop", config_dict={"recipe": "hgn-paper"})
+        == "config_dict: recipe: hgn-paper is one of HGN, found model 'Pop'; leave either out"
+    )
 
 
 @pytest.mark.parametrize("nothing", [None, "None", ""])
@@ -218,3 +221,11 @@ def test_no_loss_fits_a_model_that_is_counted() -> None:
     assert resolved(model="Pop").loss_type == "CE"
     line = "command line: loss_type: Pop is counted and not trained, so no loss fits it; leave it out"
     assert refusal(model="Pop", flags={"loss_type": "BPR"}) == line
+
+
+def test_negatives_that_a_model_has_for_its_own_loss_are_not_for_a_loss_without_any() -> None:
+    assert resolved(model="GRU4RecPlus").negatives.alpha == 0.5
+    assert resolved(model="GRU4RecPlus", config_dict={"loss_type": "TOP1max"}).negatives.distribution == "popularity"
+    assert resolved(model="GRU4RecPlus", config_dict={"loss_type": "CE"}).train_neg_sample_args is None
+    asked = {"loss_type": "CE", "train_neg_sample_args": {"sample_num": 3}}
+    assert resolved(model="GRU4RecPlus", config_dict=asked).negatives.sample_num == 3

@@ -6,6 +6,7 @@ What the run prints goes to a log file beside its folder.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -73,6 +74,8 @@ def follow(cell: Cell) -> Iterator[dict[str, Any]]:
         try:
             assert process.stdout is not None
             for line in process.stdout:
+                if not line.endswith(b"\n"):  # it was killed in the middle of a word
+                    break
                 message = json.loads(line)
                 if "error" in message:
                     error = message["error"]
@@ -158,6 +161,10 @@ def _run(settings: dict[str, Any], folder: str, tell: Callable[[Mapping[str, Any
 
 def peak_memory() -> int | None:
     """The most memory that this process ever had, in bytes; None where the system doesn't tell."""
+    with suppress(OSError):  # on Linux getrusage counts what the parent had when it began this process
+        found = re.search(r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(encoding="ascii", errors="replace"), re.MULTILINE)
+        if found is not None:
+            return int(found[1]) * 1024
     try:
         import resource
     except ImportError:

@@ -22,11 +22,11 @@ from gaterec.cells import Cell, follow
 from gaterec.checkpoint import SAME_BITS_ANYWAY, environment, folder_name, run_name
 from gaterec.comparison_page import render
 from gaterec.data.prepared import ABOUT, prepared_folder, read_about, with_prepared_settings, write_prepared
-from gaterec.display import Display
+from gaterec.display import Display, counted
 from gaterec.entries import Entry, resolve_entries
 from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.evaluate import describe_protocol, evaluate
-from gaterec.files import check_writable
+from gaterec.files import check_writable, only_one
 from gaterec.outcomes import Findings, Outcome, read_outcome
 from gaterec.page import write_page
 from gaterec.prepare import Prepared, prepare
@@ -84,6 +84,7 @@ def compare(
     """
     if config_dict is not None and not isinstance(config_dict, Mapping):
         raise SettingsError(f"config_dict: expected a dictionary of settings, found {type(config_dict).__name__}")
+    models = models if isinstance(models, str) else list(models)
     files = [config_file_list] if isinstance(config_file_list, str | Path) else config_file_list or ()
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
     name = "DataFrame" if frame is not None else dataset and str(dataset)
@@ -95,7 +96,10 @@ def compare(
     settings = entries[0].settings
     chosen = _seeds(seeds, settings.seed)
     display = Display(settings)
-    check_writable(Path(settings.checkpoint_dir if out is None else out))
+    for option, path in (("valid_latex", valid_latex), ("test_latex", test_latex)):
+        if path is not None:
+            check_writable(Path(path).parent, option)
+    check_writable(*((Path(settings.checkpoint_dir),) if out is None else (Path(out), "out")))
     with display.stages() as tell:
         prepared = prepare(settings, frame, tell)
     if not len(prepared.test):
@@ -103,18 +107,12 @@ def compare(
             f"eval_args: nothing is held out for test under split {settings.eval_args.split}, so there is nothing to compare"
         )
     folder = _folder(settings, entries, prepared, out)
-    data = _data(settings, prepared, folder, frame is None)
-    cells = [_cell(entry, seed, data, folder, prepared) for seed in chosen for entry in entries]
-    comparison = _Matrix(
-        display,
-        prepared,
-        folder,
-        entries,
-        cells,
-        [*notes, *_seed_notes(settings, chosen)],
-        _command(models, shared, settings, chosen, ablation, out),
-    )
-    return comparison.run({"valid": valid_latex, "test": test_latex})
+    with only_one(folder):
+        data = _data(settings, prepared, folder, frame is None)
+        cells = [_cell(entry, seed, data, folder, prepared) for seed in chosen for entry in entries]
+        command = _command(models, shared, settings.dataset if frame is None else str(data), chosen, ablation, out)
+        comparison = _Matrix(display, prepared, folder, entries, cells, [*notes, *_seed_notes(settings)], command)
+        return comparison.run({"valid": valid_latex, "test": test_latex})
 
 
 class _Matrix:
@@ -130,8 +128,7 @@ class _Matrix:
         if self.settings.protocol is not None:
             self.protocol = [f"Protocol: {self.settings.protocol}.", *self.protocol]
         counts = prepared.counts.numpy()
-        found = audit(prepared.interactions, prepared.split, prepared.valid, prepared.test, self.settings, counts)
-        self.audit = [_audited(finding) for finding in found if finding.count or not finding.of]
+        self.audit = _audited(audit(prepared.interactions, prepared.split, prepared.valid, prepared.test, self.settings, counts))
         self.outcomes = {cell.folder: Outcome(cell) for cell in cells}
         self.best_possible = self._best_possible()
 
@@ -179,7 +176,7 @@ class _Matrix:
 
     def findings(self, final: bool = False) -> Findings:
         """All that is known so far; tests only at the end."""
-        outcomes = list(self.outcomes.values())
+        outcomes, seeds = list(self.outcomes.values()), {cell.settings.seed for cell in self.cells}
         done = [outcome for outcome in outcomes if outcome.done]
         references: dict[str, dict[str, list[float]]] = {}
         pop = {o.cell.settings.seed: o.info["baselines"]["Pop"] for o in done if "Pop" in o.info["baselines"]}
@@ -189,7 +186,7 @@ class _Matrix:
         if self.best_possible:
             references["best possible"] = {name: [value] for name, value in self.best_possible.items()}
         findings = Findings(
-            title=f"{self.prepared.interactions.name}: {len(self.entries)} entries, {len({c.settings.seed for c in self.cells})} seeds",
+            title=f"{self.prepared.interactions.name}: {counted(len(self.entries), 'entry', 'entries')}, {counted(len(seeds), 'seed')}",
             outcomes=outcomes,
             references=references,
             protocol=self.protocol,
@@ -244,7 +241,8 @@ class _Matrix:
             display.warn(note)
         display.line(
             f"{interactions.name}: {len(interactions.users) - 1:,} people, {len(interactions.items) - 1:,} items, "
-            f"{len(interactions.item):,} events; {len(self.entries)} entries, {len(self.cells)} runs on {self.device}, in {self.folder}"
+            f"{len(interactions.item):,} events; {counted(len(self.entries), 'entry', 'entries')}, {counted(len(self.cells), 'run')} on {self.device}, "
+            f"in {self.folder}"
         )
         for sentence in self.protocol:
             display.line(sentence)
@@ -255,25 +253,29 @@ class _Matrix:
         if not outcome.done:
             return outcome.status
         metric = self.settings.valid_metric
-        return f"{metric} {self.display.number(outcome.info['test'][metric.lower()])} on test, {len(outcome.info['epochs'])} epochs in {outcome.seconds:.1f} s"
+        epochs = counted(len(outcome.info["epochs"]), "epoch")
+        return f"{metric} {self.display.number(outcome.info['test'][metric.lower()])} on test, {epochs} in {outcome.seconds:.1f} s"
 
     def _tell_after(self, findings: Findings) -> None:
         display = self.display
         display.either_way(findings.title, *tables.text_rows(findings))
         for sentence in [*tables.MEANINGS, *self.protocol]:
             display.line(sentence)
-        first = findings.tests[0].metric if findings.tests else None
-        for test in findings.tests:
-            if test.metric == first:
-                display.line(test.sentence)
+        for test in findings.chief_tests:
+            display.line(test.sentence)
         for line in findings.status:
             display.warn(line)
         display.line(f"All figures and tests: {self.folder} (comparison.html shows the curves)")
 
 
-def _audited(finding: Finding) -> str:
-    share = "" if finding.share is None else f": {finding.count:,} of {finding.of:,} ({100 * finding.share:.3g} %)"
-    return f"{finding.name}{share}. {finding.meaning}"
+def _audited(findings: Sequence[Finding]) -> list[str]:
+    """A line for each finding that counts something or can't be judged, and one for all others."""
+    lines, nothing = [], [finding.name for finding in findings if finding.of and not finding.count]
+    for finding in findings:
+        if finding.name not in nothing:
+            share = "" if finding.share is None else f": {finding.count:,} of {finding.of:,} ({100 * finding.share:.3g} %)"
+            lines.append(f"{finding.name[0].upper()}{finding.name[1:]}{share}. {finding.meaning}")
+    return [*lines, *([f"Nothing found: {'; '.join(nothing)}."] if nothing else [])]
 
 
 def _seeds(seeds: int | Sequence[int], first: int) -> list[int]:
@@ -284,7 +286,7 @@ def _seeds(seeds: int | Sequence[int], first: int) -> list[int]:
     return list(dict.fromkeys(chosen))
 
 
-def _seed_notes(settings: Settings, seeds: Sequence[int]) -> list[str]:
+def _seed_notes(settings: Settings) -> list[str]:
     drawn = [f"{mode} of {part}" for part, mode in settings.eval_args.mode.items() if mode != "full"]
     if not drawn:
         return []
@@ -333,11 +335,11 @@ def _by_entry(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _command(
-    models: str | Iterable[str], shared: Sequence[Source], settings: Settings, seeds: Sequence[int], ablation: bool, out: str | Path | None
+    models: str | Iterable[str], shared: Sequence[Source], dataset: str, seeds: Sequence[int], ablation: bool, out: str | Path | None
 ) -> str:
     """The shell line that makes the comparison again."""
     text = models if isinstance(models, str) else ",".join(models)
-    flags = {"models": text, "dataset": settings.dataset, "seeds": str(list(seeds)).replace(" ", "")}
+    flags = {"models": text, "dataset": dataset, "seeds": str(list(seeds)).replace(" ", "")}
     flags |= {name: str(value) for _, content in shared for name, value in content.items() if name != "dataset"}
     flags |= {} if out is None else {"out": str(out)}
     return " ".join(

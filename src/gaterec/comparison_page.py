@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import accumulate
 
-from gaterec.comparison_tables import MEANINGS, text_rows
+from gaterec.comparison_tables import COSTS, MEANINGS, text_rows
 from gaterec.outcomes import Findings, Summary, cutoff_near_ten
 from gaterec.page import Json, chart, commands, decimals, figure, number, pairs, render_page, section, sentences, shown_name, table
 from gaterec.significance import Comparison
@@ -20,7 +20,7 @@ def render(findings: Findings) -> str:
     sections = [
         section("Result", _result(findings)),
         section("Failed, or not yet run", sentences(findings.status)),
-        section("Which is better", _tests(findings.tests)),
+        section("Which is better", _tests(findings)),
         section("How it was measured", sentences(findings.protocol)),
         section("The data and the split", sentences(findings.audit)),
         section("Notes", sentences(findings.notes)),
@@ -43,37 +43,28 @@ def render(findings: Findings) -> str:
 def _result(findings: Findings) -> str:
     head, rows = text_rows(findings)
     labels, *columns = zip(*rows, strict=True)
-    best = next((place for place, row in enumerate(rows) if row[0] == _best(findings)), None)
-    return table("On the test part.", head, labels, columns, chief=best) + sentences(MEANINGS)
-
-
-def _best(findings: Findings) -> str | None:
-    """The entry that is best on the metric that early stopping follows."""
-    settings = findings.outcomes[0].cell.settings
-    name, sign = settings.valid_metric.lower(), 1 if settings.valid_metric_bigger else -1
-    means = {s.label: sign * s.figures("test")[name][0] for s in findings.summaries if s.done and name in s.figures("test")}
-    return max(means, key=lambda label: means[label]) if means else None
+    best = next((place for place, row in enumerate(rows) if row[0] == findings.best), None)
+    costs, own = len(head) - len(COSTS), len(findings.entries)  # the rows behind these are references, which cost nothing
+    figures = table("On the test part.", head[:costs], labels, columns[: costs - 1], chief=best)
+    spent = table("What it took.", ["", *head[costs:]], labels[:own], columns[costs - 1 :], chief=best)
+    return figures + spent + sentences(MEANINGS)
 
 
 # -- tests -----------------------------------------------------------------------------------------------------------------------------
 
 
-def _tests(tests: Sequence[Comparison]) -> str:
+def _tests(findings: Findings) -> str:
+    tests, chief = findings.tests, findings.chief_tests
     if not tests:
         return ""
-    by_metric = {metric: [test for test in tests if test.metric == metric] for metric in dict.fromkeys(test.metric for test in tests)}
-    first, *others = by_metric.values()
-    alpha = tests[0].alpha
     explained = (
-        f"Paired tests on each person's figures, the means over seeds and over the person's cases: differences with {100 * (1 - alpha):g} % intervals of the "
-        "bootstrap over people; p-values corrected by Holm over the whole table."
+        f"Paired tests on each person's figures, the means over seeds and over the person's cases: differences with {100 * (1 - tests[0].alpha):g} % intervals "
+        "of the bootstrap over people; p-values corrected by Holm over the whole table, intervals not, so one that leaves out 0 may still prove nothing. They tell how far a difference holds for other people; "
+        "how far it holds for other seeds, the ± above tells."
     )
-    rest = (
-        f"<details>\n<summary>On the other metrics</summary>\n{sentences([t.sentence for o in others for t in o])}</details>\n"
-        if others
-        else ""
-    )
-    return sentences([explained, *(test.sentence for test in first)]) + rest + _test_table(tests)
+    others = [test.sentence for test in tests if test not in chief]
+    rest = f"<details>\n<summary>All other pairs and metrics</summary>\n{sentences(others)}</details>\n" if others else ""
+    return f"<p>{explained}</p>\n" + sentences([test.sentence for test in chief]) + rest + _test_table(tests)
 
 
 def _test_table(tests: Sequence[Comparison]) -> str:
@@ -113,7 +104,7 @@ def _against_time(entries: Sequence[Summary]) -> str:
                 "field": "seconds",
                 "type": "quantitative",
                 "title": "seconds of training",
-                "axis": {"grid": False, "labelOverlap": True},
+                "axis": {"grid": False, "labelOverlap": True, "tickCount": 8},
             },
             "y": {"field": "value", "type": "quantitative", "scale": {"zero": False}, "title": None, "axis": {"tickCount": 6}},
             **_told_apart(labels),
@@ -178,7 +169,8 @@ def _by_slice(entries: Sequence[Summary], question: str) -> str:
     )
     columns = [[f"{part.cases:,}" for part in parts], *(decimals([row.metrics.get(name, math.nan) for row in of]) for of in rows.values())]
     numbers = table(f"{shown_name(name)} on test cases by {question}, means over seeds.", [question, "cases", *rows], order, columns)
-    return f"<h3>By {question}</h3>\n{figure(shown_name(name), '', spec)}{numbers}\n"
+    shown = figure(shown_name(name), "", spec) if len(parts) > 1 else ""
+    return f"<h3>By {question}</h3>\n{shown}{numbers}\n"
 
 
 def _told_apart(labels: Sequence[str]) -> Json:

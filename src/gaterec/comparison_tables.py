@@ -13,7 +13,7 @@ from gaterec.outcomes import Findings, Outcome, Spread, Summary
 from gaterec.page import shown_name
 from gaterec.significance import smaller_is_better
 
-HEAD = ("seeds", "training", "to best epoch", "1,000 lists", "parameters", "memory")
+COSTS = ("seeds", "training", "to best epoch", "1,000 lists", "parameters", "memory")
 """What stands behind the metrics."""
 MEANINGS = (
     "Figures are means over seeds, ± the sample standard deviation over seeds.",
@@ -52,7 +52,7 @@ def text_rows(findings: Findings, mark: Callable[[str, int | None], str] = lambd
             mark(shown(figures[name], findings.decimals), place.get((summary.label, name))) if name in figures else "–" for name in names
         ]
         rows.append([summary.label, *cells, *_costs(summary)])
-    return ["", *map(shown_name, names), *HEAD], rows
+    return ["", *map(shown_name, names), *COSTS], rows
 
 
 def shown(value: Spread, decimals: int) -> str:
@@ -65,10 +65,10 @@ def shown(value: Spread, decimals: int) -> str:
 
 def _costs(summary: Summary) -> list[str]:
     if summary.reference is not None:
-        return ["–"] * len(HEAD)
+        return ["–"] * len(COSTS)
     seeds = f"{len(summary.done)} of {len(summary.outcomes)}" if len(summary.done) < len(summary.outcomes) else f"{len(summary.done)}"
     if not summary.done:
-        return [seeds, *["–"] * (len(HEAD) - 1)]
+        return [seeds, *["–"] * (len(COSTS) - 1)]
     trained = any(outcome.info["epochs"] for outcome in summary.done)
     times = [_seconds(summary.seconds), _seconds(summary.seconds_to_best)] if trained else ["–", "–"]
     memory = summary.peak_memory
@@ -126,10 +126,11 @@ def latex(findings: Findings, part: str) -> str:
     summaries, decimals = findings.summaries, findings.decimals
     names, place = metric_names(summaries, part), places(summaries, part)
     marks = {1: r"\textbf{%s}", 2: r"\underline{%s}", None: "%s"}
+    spread = r"; mean $\pm$ standard deviation over seeds" if any(len(summary.done) > 1 for summary in summaries) else ""
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape_latex(findings.title)}, {'test' if part == 'test' else 'validation'}; mean $\pm$ standard deviation over seeds.}}",
+        rf"\caption{{{escape_latex(findings.title)}, {'test' if part == 'test' else 'validation'}{spread}.}}",
         rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
         r"\toprule",
         " & ".join(["", *(escape_latex(shown_name(name)) for name in names)]) + r" \\",

@@ -45,13 +45,29 @@ class Display:
         self.either_way(title, ["", *names], [[model, *row] for (model, _), row in zip(rows, cells, strict=True)])
 
     def either_way(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table whose rows and columns change places where it is too wide for the screen."""
-        wide = _table(title, columns, rows)
-        if Measurement.get(self.console, self.console.options.update(max_width=10_000), wide).maximum <= self.console.width:
-            self.console.print(wide)
-        else:
-            first, *others = zip(columns, *rows, strict=True)
+        """A table whose rows and columns change places where it is too wide for the screen; in parts where that doesn't help."""
+        first, *others = zip(columns, *rows, strict=True)
+        if not self._fits(columns, rows) and self._fits(first, others):
             self.console.print(_table(title, first, others))
+            return
+        for number, (head, body) in enumerate(self._parts(columns, rows)):
+            self.console.print(_table("" if number else title, head, body))
+
+    def _fits(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+        options = self.console.options.update(max_width=10_000)
+        return Measurement.get(self.console, options, _table("", columns, rows)).maximum <= self.console.width
+
+    def _parts(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[tuple[list[str], list[list[str]]]]:
+        """A table cut between its columns into parts as wide as the screen, each with the first column."""
+        parts: list[list[int]] = [[0]]
+        for column in range(1, len(columns)):
+            chosen = [*parts[-1], column]
+            fits = self._fits([columns[i] for i in chosen], [[row[i] for i in chosen] for row in rows])
+            if fits or parts[-1] == [0]:
+                parts[-1] = chosen
+            else:
+                parts.append([0, column])
+        return [([columns[i] for i in part], [[row[i] for i in part] for row in rows]) for part in parts]
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Any other table; the first column is text, the others are numbers."""
@@ -100,9 +116,18 @@ class Display:
             yield MatrixProgress(self, bar, cells, done)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number and what is counted.
+
+    >>> counted(1, "seed"), counted(3, "seed"), counted(2, "entry", "entries")
+    ('1 seed', '3 seeds', '2 entries')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A table of plain text: what looks like markup in a title or an id stays as it is."""
-    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
         table.add_column(Text(column), justify="right" if i else "left")
     for row in rows:

@@ -68,14 +68,45 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def check_writable(folder: Path) -> None:
-    """Raise RunError now, and not after an hour of training, when nothing can be written into `folder`."""
+def check_writable(folder: Path, setting: str = "checkpoint_dir") -> None:
+    """Raise RunError now, and not after an hour of training, when nothing can be written into `folder`, which `setting` names."""
     trial = folder / ".gaterec-can-write"
     try:
         write_whole(trial, lambda path: path.write_bytes(b"gaterec"))
     except RunError as error:
-        raise RunError(f"checkpoint_dir: {str(error).replace(str(trial), str(folder), 1)}; give a folder that can") from None
+        raise RunError(f"{setting}: {str(error).replace(str(trial), str(folder), 1)}; give a folder that can") from None
     trial.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Keeps a folder, made if need be, for one process while inside; one that ends in whatever way lets go of it.
+
+    Where the system or the disk knows no locks, nothing is kept.
+
+    Raises:
+        RunError: another process has it, or it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: can't be written: {_reason(error)}") from None
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{folder}: another process is writing there; wait for its end, or give another folder") from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(place)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:

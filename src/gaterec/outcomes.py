@@ -76,10 +76,12 @@ def read_outcome(cell: Cell, prepared: Prepared) -> Outcome:
             pl.read_parquet(cell.folder / "ranks.parquet")["rank"].fill_null(metrics.MISSED).cast(pl.Int64).to_numpy().copy()
         )
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{cell.folder}: is damaged: {str(error).splitlines()[0]}") from None
+        raise RunError(f"{cell.folder}: is damaged: {str(error).splitlines()[0]}; remove it, and it is trained anew") from None
     cases = prepared.test
     if len(ranks) != len(cases.relevant):
-        raise RunError(f"{cell.folder}: is damaged: expected the ranks of {len(cases.relevant):,} right answers, found {len(ranks):,}")
+        raise RunError(
+            f"{cell.folder}: is damaged: expected the ranks of {len(cases.relevant):,} right answers, found {len(ranks):,}; remove it, and it is trained anew"
+        )
     judgement = Judgement({}, cases, ranks, torch.full((len(cases),), len(prepared.interactions.items) - 1))
     cutoff = cutoff_near_ten(cell.settings)
     slices = slice_rows(judgement, prepared.interactions, prepared.counts.numpy(), cutoff)
@@ -143,12 +145,31 @@ class Findings:
         """Of metrics."""
         return self.outcomes[0].cell.settings.metric_decimal_place
 
+    @property
+    def entries(self) -> list[str]:
+        """The labels of all entries, in order."""
+        return list(dict.fromkeys(outcome.cell.label for outcome in self.outcomes))
+
     @cached_property
     def summaries(self) -> list["Summary"]:
         """One per entry, in order, then the references that are no entries."""
-        labels = list(dict.fromkeys(outcome.cell.label for outcome in self.outcomes))
+        labels = self.entries
         entries = [Summary(label, tuple(outcome for outcome in self.outcomes if outcome.cell.label == label)) for label in labels]
         return entries + [Summary(name, reference=figures) for name, figures in self.references.items() if name not in labels]
+
+    @property
+    def best(self) -> str | None:
+        """The entry that is best on the metric that early stopping follows; None before any is done."""
+        settings = self.outcomes[0].cell.settings
+        name, sign = settings.valid_metric.lower(), 1 if settings.valid_metric_bigger else -1
+        means = {one.label: sign * one.figures("test")[name][0] for one in self.summaries if one.done and name in one.figures("test")}
+        return max(means, key=lambda label: means[label]) if means else None
+
+    @property
+    def chief_tests(self) -> list[Comparison]:
+        """The tests of the first entry, and of the best one, against each other one; on the first metric."""
+        chief = {self.entries[0], self.best}
+        return [test for test in self.tests if test.metric == self.tests[0].metric and chief & {test.a, test.b}]
 
     @property
     def status(self) -> list[str]:

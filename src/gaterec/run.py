@@ -107,6 +107,10 @@ def run(
     with reproducible(settings, device):
         encoder, course = _train(settings, prepared, device, display, folder, resume, on_epoch)
         figures, judgement = judge(settings, prepared, encoder, device)
+        figures["valid"] = course.best_figures
+        if not list(encoder.parameters()) and len(prepared.valid):  # counted and not trained, so nothing was validated on the way
+            score, counts = scorer_for(encoder, settings, prepared, device), prepared.counts.to(device)
+            figures["valid"] = evaluate(score, prepared.interactions, prepared.valid, settings, part="valid", counts=counts).figures
     protocol = describe_protocol(settings, prepared.interactions, prepared.test)
     info = _info(settings, prepared, course, figures, protocol, fingerprint, device)
     _write_folder(folder, settings, prepared, encoder, judgement, info)
@@ -364,8 +368,7 @@ def _info(
         },
         "protocol": protocol,
         "best_epoch": course.best_epoch,
-        "best_valid_score": course.best_score,
-        "valid": course.best_figures,
+        "best_valid_score": figures["valid"] and figures["valid"][settings.valid_metric.lower()],
         **figures,
         "epochs": course.epochs,
         "environment": environment(device),

@@ -151,7 +151,10 @@ def resolve_sources(model_settings: Callable[[str], type[Section]], sources: Seq
     usual = Settings.model_fields["loss_type"].default  # files that spell all defaults out say it for every model
     if not own.trained and values.get("loss_type", usual) != usual:
         raise SettingsError(f"{origin['loss_type']}: loss_type: {chosen} is counted and not trained, so no loss fits it; leave it out")
-    values = {**own.general, **values}
+    usually = dict(own.general)
+    if values.get("loss_type") == "CE":
+        usually.pop("train_neg_sample_args", None)  # they were for the model's own loss, and CE draws none
+    values = {**usually, **values}
     general = {name: value for name, value in values.items() if name in Settings.model_fields}
     particular = {name: value for name, value in values.items() if name in own.model_fields}
     try:
@@ -183,7 +186,9 @@ def _bundled(values: Mapping[str, Any], origin: Mapping[str, str]) -> list[Sourc
         content = bundle(kind, name).settings
         model = content.get("model")
         if model is not None and values.get("model", model) != model:
-            raise SettingsError(f"{origin['model']}: model: the recipe {name} is one of {model}, found {_short(values['model'])}")
+            raise SettingsError(
+                f"{origin[kind]}: {kind}: {name} is one of {model}, found model {_short(values['model'])}; leave either out"
+            )
         found.append((f"{kind} {name}", content))
     return found
 
