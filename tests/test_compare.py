@@ -21,6 +21,7 @@ from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.files import only_one
 from tests.commands import gaterec as command
 from tests.commands import start, write_log
+from tests.histories import settings
 from tests.test_report import Page
 
 LIGHT = (
@@ -223,6 +224,15 @@ def test_another_log_in_the_same_folder_is_refused(whole: tuple[Path, str], tmp_
     other = write_log(tmp_path / "other.csv", seed=1)
     with pytest.raises(DataError, match="holds another log"):
         gaterec.compare("Pop", other, out=whole[0])
+
+
+def test_a_protocol_that_was_changed_is_not_told_under_its_name_alone() -> None:
+    named = importlib.import_module("gaterec.compare")._named_protocol
+    assert named("paper", settings(protocol="paper")) == "Protocol: paper."
+    assert (
+        named("paper", settings(protocol="paper", topk=[10], eval_args={"mode": "uni100"}))
+        == "Protocol: paper, but for its eval_args and topk."
+    )
 
 
 def test_a_frame_in_python(log: Path, tmp_path: Path) -> None:

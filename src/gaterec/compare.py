@@ -13,15 +13,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
 import polars as pl
 
 import gaterec
 from gaterec import comparison_tables as tables
 from gaterec.audit import Finding, audit
+from gaterec.bundles import bundle
 from gaterec.cells import Cell, follow
 from gaterec.checkpoint import SAME_BITS_ANYWAY, environment, folder_name, run_name
 from gaterec.comparison_page import render
 from gaterec.data.prepared import ABOUT, prepared_folder, read_about, with_prepared_settings, write_prepared
+from gaterec.data.split import Cases
 from gaterec.display import Display, counted
 from gaterec.entries import Entry, resolve_entries
 from gaterec.errors import DataError, RunError, SettingsError
@@ -31,7 +34,7 @@ from gaterec.outcomes import Findings, Outcome, read_outcome
 from gaterec.page import write_page
 from gaterec.prepare import Prepared, prepare
 from gaterec.run import truth_scorer
-from gaterec.settings import Settings
+from gaterec.settings import Evaluation, Settings
 from gaterec.significance import compare_all
 from gaterec.sources import Source, read_config_file
 from gaterec.train import pick_device
@@ -111,7 +114,7 @@ def compare(
         data = _data(settings, prepared, folder, frame is None)
         cells = [_cell(entry, seed, data, folder, prepared) for seed in chosen for entry in entries]
         command = _command(models, shared, settings.dataset if frame is None else str(data), chosen, ablation, out)
-        comparison = _Matrix(display, prepared, folder, entries, cells, [*notes, *_seed_notes(settings)], command)
+        comparison = _Matrix(display, prepared, folder, entries, cells, [*notes, *_protocol_notes(settings, prepared.test)], command)
         return comparison.run({"valid": valid_latex, "test": test_latex})
 
 
@@ -126,7 +129,7 @@ class _Matrix:
         self.device = pick_device(self.settings)
         self.protocol = describe_protocol(self.settings, prepared.interactions, prepared.test)
         if self.settings.protocol is not None:
-            self.protocol = [f"Protocol: {self.settings.protocol}.", *self.protocol]
+            self.protocol = [_named_protocol(self.settings.protocol, self.settings), *self.protocol]
         counts = prepared.counts.numpy()
         self.audit = _audited(audit(prepared.interactions, prepared.split, prepared.valid, prepared.test, self.settings, counts))
         self.outcomes = {cell.folder: Outcome(cell) for cell in cells}
@@ -268,6 +271,14 @@ class _Matrix:
         display.line(f"All figures and tests: {self.folder} (comparison.html shows the curves)")
 
 
+def _named_protocol(name: str, settings: Settings) -> str:
+    """Its name, and what was changed of it."""
+    content = bundle("protocol", name).settings
+    usual = Evaluation(**content)
+    changed = [setting for setting in content if getattr(usual, setting) != getattr(settings, setting)]
+    return f"Protocol: {name}{', but for its ' + ' and '.join(changed) if changed else ''}."
+
+
 def _audited(findings: Sequence[Finding]) -> list[str]:
     """A line for each finding that counts something or can't be judged, and one for all others."""
     lines, nothing = [], [finding.name for finding in findings if finding.of and not finding.count]
@@ -286,11 +297,17 @@ def _seeds(seeds: int | Sequence[int], first: int) -> list[int]:
     return list(dict.fromkeys(chosen))
 
 
-def _seed_notes(settings: Settings) -> list[str]:
+def _protocol_notes(settings: Settings, test: Cases) -> list[str]:
+    """What a reader should know of figures under this protocol."""
+    notes = []
     drawn = [f"{mode} of {part}" for part, mode in settings.eval_args.mode.items() if mode != "full"]
-    if not drawn:
-        return []
-    return [f"the items drawn for {' and '.join(drawn)} change with the seed, and are the same for all entries of one seed"]
+    if drawn:
+        notes.append(f"the items drawn for {' and '.join(drawn)} change with the seed, and are the same for all entries of one seed")
+    if len(test) > len(np.unique(test.user)):
+        notes.append(
+            "people have several test queries: tests weigh each person alike and the table each query, so differences are not quite the table's"
+        )
+    return notes
 
 
 def _folder(settings: Settings, entries: Sequence[Entry], prepared: Prepared, out: str | Path | None) -> Path:

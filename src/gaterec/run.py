@@ -278,7 +278,8 @@ def _train(
     on_epoch: Callable[[Mapping[str, Any]], object],
 ) -> tuple[SequenceEncoder, Course]:
     """The trained model, and what its training was like; saves a state after epochs on the way."""
-    if settings.loss_type == "CE" and settings.train_neg_sample_args is not None:
+    trained = model_class(settings.model).Settings.trained
+    if trained and settings.loss_type == "CE" and settings.train_neg_sample_args is not None:
         display.warn("train_neg_sample_args: CE compares each target with the whole catalogue and draws no negatives")
     states = _states(folder)
     state, problems = load_state(states) if resume else (None, [])
