@@ -20,7 +20,7 @@ from gaterec import cells
 from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.files import only_one
 from tests.commands import gaterec as command
-from tests.commands import start, write_log
+from tests.commands import gaterec_alone, write_log
 from tests.histories import settings
 from tests.test_report import Page
 
@@ -28,7 +28,22 @@ LIGHT = (
     "import gaterec.page; gaterec.page._chart_library = lambda: ''; "  # reading the charts' library takes a process longer than the rest
 )
 CHILD = cells._START.replace("from gaterec.cells", f"{LIGHT}from gaterec.cells")
-PROGRAM = f"{LIGHT}import gaterec.cells; gaterec.cells._START = {CHILD!r}; from gaterec.cli import main; main()"
+KILLED = f"""{LIGHT}
+import importlib, os, signal
+import gaterec.cells
+gaterec.cells._START = {CHILD!r}
+module = importlib.import_module("gaterec.compare")
+plain = module.follow
+def follow(cell):
+    for number, entry in enumerate(plain(cell)):
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield entry
+module.follow = follow
+from gaterec.cli import main
+main()
+"""
+"""A comparison that is killed in the third epoch of its first run."""
 SETTINGS = ("--epochs=40", "--stopping_step=50", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--loss_type=BPR", "--topk=[5,10]")
 MODELS = "--models=HGN,Pop"
 TIMES = ("training_seconds", "training_seconds_to_best", "seconds_per_1000", "peak_memory", "run")
@@ -142,10 +157,6 @@ def until(reached: Callable[[], Any], seconds: float = 60) -> Any:
     return found
 
 
-def half_trained(out: Path) -> list[Path]:
-    return list(out.glob("runs/HGN-*.training/epoch-00000[1-9]*.safetensors"))
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_killed_midway_it_goes_on_to_the_same_figures(
     whole: tuple[Path, str], log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -161,10 +172,7 @@ def test_killed_midway_it_goes_on_to_the_same_figures(
             if number == epochs and cell.label == "HGN":
                 signals()
 
-    process = start(*arguments, program=PROGRAM)
-    until(lambda: half_trained(out))
-    process.kill()
-    process.communicate(timeout=60)
+    assert gaterec_alone(*arguments, program=KILLED).code == -signal.SIGKILL
     until(lambda: not children(out))
 
     monkeypatch.setattr(module, "follow", lambda cell: interrupted(cell, lambda: signal.raise_signal(signal.SIGINT)))
