@@ -28,10 +28,16 @@ LIGHT = (
     "import gaterec.page; gaterec.page._chart_library = lambda: ''; "  # reading the charts' library takes a process longer than the rest
 )
 CHILD = cells._START.replace("from gaterec.cells", f"{LIGHT}from gaterec.cells")
+SLOW = CHILD.replace(
+    LIGHT,
+    f"{LIGHT}import time; import gaterec.train as train; plain = train.Trainer._epoch; "
+    "train.Trainer._epoch = lambda *arguments: (time.sleep(0.1), plain(*arguments))[1]; ",
+)
+"""A run that is still busy when the comparison hears of its third epoch."""
 KILLED = f"""{LIGHT}
 import importlib, os, signal
 import gaterec.cells
-gaterec.cells._START = {CHILD!r}
+gaterec.cells._START = {SLOW!r}
 module = importlib.import_module("gaterec.compare")
 plain = module.follow
 def follow(cell):
@@ -172,6 +178,7 @@ def test_killed_midway_it_goes_on_to_the_same_figures(
             if number == epochs and cell.label == "HGN":
                 signals()
 
+    monkeypatch.setattr(cells, "_START", SLOW)
     assert gaterec_alone(*arguments, program=KILLED).code == -signal.SIGKILL
     until(lambda: not children(out))
 
