@@ -183,7 +183,9 @@ def test_killed_midway_it_goes_on_to_the_same_figures(
     until(lambda: not children(out))
 
     monkeypatch.setattr(module, "follow", lambda cell: interrupted(cell, lambda: signal.raise_signal(signal.SIGINT)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the processes that run tests side by side ignore it
     found = command(*arguments)
+    signal.signal(signal.SIGINT, before)
     assert found.code == 130
     assert found.err.splitlines()[-1] == "gaterec: stopped; the same command goes on from there"
     assert not children(out)
