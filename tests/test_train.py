@@ -13,17 +13,15 @@ from torch.utils import deterministic
 from gaterec.checkpoint import load_state, save_state
 from gaterec.data.batches import Batch, TrainingBatches
 from gaterec.data.interactions import Interactions
-from gaterec.data.split import make_cases, split_interactions
+from gaterec.data.split import split_interactions
 from gaterec.errors import RunError, SettingsError
-from gaterec.evaluate import EncoderScorer, evaluate
 from gaterec.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, top1_max
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.models.pop import Pop, PopSettings
 from gaterec.sampling import NegativeSampler
 from gaterec.settings import LOSSES, Settings
 from gaterec.train import Figures, Trainer, TrainingState, batch_loss, hash_seed, pick_device, reproducible
-from tests.histories import histories, no_events, random_histories, settings, training_counts
+from tests.histories import histories, random_histories, settings, training_counts
 
 CPU = torch.device("cpu")
 SMALL = {"embedding_size": 8, "MAX_ITEM_LIST_LENGTH": 3, "train_batch_size": 100, "learning_rate": 0.01, "epochs": 3}
@@ -81,82 +79,6 @@ def weights(found: Trainer) -> dict[str, Tensor]:
 
 def same_bits(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
-
-
-# Learning
-
-
-def right_at_first(model: SequenceEncoder, interactions: Interactions, chosen: Settings) -> float:
-    split = split_interactions(interactions, chosen.eval_args)
-    cases = make_cases(interactions, split, "test", "next")
-    score = EncoderScorer(model.eval(), interactions, chosen.MAX_ITEM_LIST_LENGTH, CPU)
-    figures = evaluate(score, interactions, cases, chosen, part="test", counts=training_counts(interactions, split)).figures
-    return figures["recall@1"]
-
-
-NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
-LEARNED: list[dict[str, Any]] = [
-    {"loss_type": "CE", "epochs": 30},
-    {"loss_type": "CE", "epochs": 30, "pooling_type": "max"},
-    {"loss_type": "BPR", "epochs": 60},
-    {"loss_type": "BPR", "epochs": 60, "pooling_type": "max"},
-    {"loss_type": "BPR", "epochs": 60, "sparse_updates": True},
-    {"loss_type": "SSM", "epochs": 30},
-    {"loss_type": "SSM", "epochs": 40, "train_neg_sample_args": {"sample_num": 8, "distribution": "popularity"}},
-    {"loss_type": "SSM", "epochs": 30, "sparse_updates": True},
-    {"loss_type": "gBCE", "epochs": 60},
-    {"loss_type": "BPRmax", "epochs": 40, "bprmax_reg": 0.0},
-    {"loss_type": "BPRmax", "epochs": 40, "bprmax_reg": 0.0, "sparse_updates": True},
-    {"loss_type": "gBCE", "epochs": 60, "train_neg_sample_args": {"sample_num": 8}},
-    {"loss_type": "gBCE", "epochs": 60, "train_neg_sample_args": {"sample_num": 8}, "sparse_updates": True},
-]
-
-
-@pytest.mark.parametrize("values", LEARNED, ids=lambda values: "-".join(str(value) for value in values.values()))
-def test_training_learns_what_popularity_can_not(values: dict[str, Any]) -> None:
-    interactions = planted()
-    common = {"embedding_size": 16, "MAX_ITEM_LIST_LENGTH": 2, "train_batch_size": 128, "learning_rate": 0.02}
-    chosen = settings(**common | values, topk=[1], valid_metric="MRR@5")
-    found = trainer(interactions, chosen)
-    losses = [entry["loss"] for entry in found.epochs()]
-    assert losses[-1] < losses[0] / 4
-    assert right_at_first(found.model, interactions, chosen) > 0.9
-    pop = Pop(len(interactions.users), len(interactions.items), 2, PopSettings())
-    pop.count(training_counts(interactions, split_interactions(interactions, chosen.eval_args)), no_events)
-    assert right_at_first(pop, interactions, chosen) < 0.2
-
-
-OF_MODELS: list[tuple[dict[str, Any], int]] = [
-    *(
-        ({"model": "SASRec", "hidden_size": 16, "inner_size": 32, "block": block, "epochs": 30} | NO_DROPOUT, 2)
-        for block in ("post", "pre", "ligr")
-    ),
-    ({"model": "NextItNet", "embedding_size": 16, "block_num": 1, "dilations": [1], "epochs": 30}, 2),
-    ({"model": "Caser", "embedding_size": 16, "dropout_prob": 0.0, "epochs": 30}, 2),
-]
-"""Settings of a model, and how far back the event stands that decides what is next."""
-
-
-@pytest.mark.parametrize(
-    ("values", "apart"), OF_MODELS, ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None
-)
-def test_each_model_learns_what_popularity_can_not(values: dict[str, Any], apart: int) -> None:
-    interactions = planted(apart=apart)
-    common = {"MAX_ITEM_LIST_LENGTH": 4, "train_batch_size": 128, "learning_rate": 0.01}
-    chosen = settings(**common | values, topk=[1], valid_metric="MRR@5")
-    found = trainer(interactions, chosen)
-    list(found.epochs())
-    assert right_at_first(found.model, interactions, chosen) > 0.9
-
-
-def test_several_next_items_are_learned_together() -> None:
-    interactions = planted()
-    chosen = settings(next_items=2, embedding_size=16, MAX_ITEM_LIST_LENGTH=2, epochs=30, learning_rate=0.02, train_batch_size=128)
-    found = trainer(interactions, chosen)
-    list(found.epochs())
-    scores = EncoderScorer(found.model.eval(), interactions, 2, CPU)(np.array([1]), np.array([4]))[0]
-    last = int(interactions.item[3])
-    assert set(scores.topk(2).indices.tolist()) == {last % 20 + 1, (last + 1) % 20 + 1}
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_its_targets() -> None:

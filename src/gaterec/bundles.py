@@ -4,13 +4,12 @@ Each is a YAML file, recipes/NAME.yaml or protocols/NAME.yaml, whose first comme
 To add one: a file there.
 """
 
-import difflib
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from gaterec.errors import SettingsError
+from gaterec.errors import SettingsError, nearest
 
 Kind = Literal["recipe", "protocol"]
 KINDS: tuple[Kind, ...] = ("protocol", "recipe")
@@ -44,7 +43,5 @@ def bundle(kind: Kind, name: object) -> Bundle:
     """
     known = bundles(kind)
     if not isinstance(name, str) or name not in known:
-        near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-        raise SettingsError(f"{kind}: there is no {kind} {str(name)[:80]!r}; {hint}")
+        raise SettingsError(f"{kind}: there is no {kind} {str(name)[:80]!r}; {nearest(name, known)}")
     return known[name]

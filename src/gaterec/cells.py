@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaterec.errors import GaterecError, RunError
+from gaterec.errors import GaterecError, RunError, out_of_memory
 from gaterec.settings import Settings
 
 SERVED = 10_000
@@ -124,9 +124,9 @@ def main() -> None:
     except GaterecError as error:
         tell({"error": str(error)})
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if (words := out_of_memory(error)) is None:
             raise
-        tell({"error": "out of memory; a smaller train_batch_size, embedding_size or eval_batch_size needs less"})
+        tell({"error": words})
 
 
 def _end_with_the_parent() -> None:

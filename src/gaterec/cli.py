@@ -181,7 +181,7 @@ def settings(name: Annotated[str | None, typer.Argument(help="a model, a setting
 
 def main() -> None:
     """Run a command; bad input ends it with one clear line and exit code 2."""
-    from gaterec.errors import GaterecError
+    from gaterec.errors import GaterecError, out_of_memory
 
     try:
         app()
@@ -189,9 +189,9 @@ def main() -> None:
         print(f"gaterec: {error}", file=sys.stderr)
         sys.exit(2)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if (words := out_of_memory(error)) is None:
             raise
-        print("gaterec: out of memory; a smaller train_batch_size, embedding_size or eval_batch_size needs less", file=sys.stderr)
+        print(f"gaterec: {words}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -32,11 +32,10 @@ from gaterec.evaluate import describe_protocol, evaluate
 from gaterec.files import check_writable, only_one
 from gaterec.outcomes import Findings, Outcome, read_outcome
 from gaterec.page import write_page
-from gaterec.prepare import Prepared, prepare
-from gaterec.run import truth_scorer
+from gaterec.prepare import Prepared, prepare, truth_scorer
 from gaterec.settings import Evaluation, Settings
 from gaterec.significance import compare_all
-from gaterec.sources import Source, read_config_file
+from gaterec.sources import Source, check_dictionary, read_config_file
 from gaterec.train import pick_device
 
 FORMAT = 1
@@ -85,8 +84,7 @@ def compare(
     Raises:
         GaterecError: bad settings, bad data, or a folder that can't be written, in one line each, before anything is trained.
     """
-    if config_dict is not None and not isinstance(config_dict, Mapping):
-        raise SettingsError(f"config_dict: expected a dictionary of settings, found {type(config_dict).__name__}")
+    check_dictionary(config_dict)
     models = models if isinstance(models, str) else list(models)
     files = [config_file_list] if isinstance(config_file_list, str | Path) else config_file_list or ()
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset

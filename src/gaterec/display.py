@@ -90,30 +90,26 @@ class Display:
     @contextmanager
     def training(self, targets: int, done: int) -> Iterator["TrainingProgress"]:
         """The progress of a training of `epochs` epochs of so many targets, `done` of which are behind."""
-        visible = self.settings.show_progress and self.console.is_terminal and not self.console.quiet
-        columns = (
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-        )
-        with Progress(*columns, console=self.console, disable=not visible, transient=True) as bar:
+        with self._bar("epoch") as bar:
             yield TrainingProgress(self, bar, targets, done)
 
     @contextmanager
     def matrix(self, cells: int, done: int) -> Iterator["MatrixProgress"]:
         """The progress of a comparison of so many cells, `done` of which are behind."""
+        with self._bar("cell") as bar:
+            yield MatrixProgress(self, bar, cells, done)
+
+    def _bar(self, unit: str) -> Progress:
+        """A bar that counts units, shown on a terminal alone."""
         visible = self.settings.show_progress and self.console.is_terminal and not self.console.quiet
         columns = (
-            TextColumn("cell"),
+            TextColumn(unit),
             MofNCompleteColumn(),
             BarColumn(),
             TextColumn("{task.description}"),
             TimeRemainingColumn(elapsed_when_finished=True),
         )
-        with Progress(*columns, console=self.console, disable=not visible, transient=True) as bar:
-            yield MatrixProgress(self, bar, cells, done)
+        return Progress(*columns, console=self.console, disable=not visible, transient=True)
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -4,7 +4,6 @@ Shared settings hold for every entry that has them. Everything that decides what
 entries, or the figures could not stand in one table. All is checked here, before anything is read.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 from gaterec.bundles import bundles
 from gaterec.data.prepared import FIXED
-from gaterec.errors import SettingsError
+from gaterec.errors import SettingsError, nearest
 from gaterec.models import MODELS, model_class
 from gaterec.section import Section
 from gaterec.settings import Evaluation, Settings
@@ -154,11 +153,8 @@ def _model_of(label: str, name: str) -> tuple[str, dict[str, Any]]:
         return model, {"model": model, "recipe": name}
     if name in MODELS:
         return name, {"model": name}
-    known = {one.lower(): one for one in (*MODELS, *recipes)}
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"did you mean {known[near[0]]}?" if near else f"known: {', '.join(known.values())}"
     where = "" if name == label else f"{label}: "
-    raise SettingsError(f"models: {where}there is no model or recipe {name!r}; {hint}")
+    raise SettingsError(f"models: {where}there is no model or recipe {name!r}; {nearest(name, (*MODELS, *recipes))}")
 
 
 def _without_parts(entry: tuple[str, str, dict[str, Any]]) -> list[tuple[str, str, dict[str, Any]]]:

@@ -5,6 +5,9 @@ expected, what was found and what to do. The command line prints that line and e
 traceback.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class GaterecError(Exception):
     """Bad input, told in one line."""
@@ -20,3 +23,21 @@ class DataError(GaterecError):
 
 class RunError(GaterecError):
     """A run folder that can't be read or written, or a training that can't go on."""
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """What to say of a name that is none: the nearest one in any case, or all.
+
+    >>> nearest("hng", ["HGN", "Pop"]), nearest("xyzzy", ["HGN", "Pop"])
+    ('did you mean HGN?', 'known: HGN, Pop')
+    """
+    by_lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
+    return f"did you mean {by_lower[near[0]]}?" if near else f"known: {', '.join(by_lower.values())}"
+
+
+def out_of_memory(error: MemoryError | RuntimeError) -> str | None:
+    """What to say when memory ran out, in RAM or on a GPU; None where the error is another one."""
+    if not isinstance(error, MemoryError) and "memory" not in str(error):
+        return None
+    return "out of memory; a smaller train_batch_size, embedding_size or eval_batch_size needs less"

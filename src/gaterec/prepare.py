@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -113,3 +114,19 @@ def make_batches(settings: Settings, prepared: Prepared, device: torch.device) -
 def scorer_for(model: SequenceEncoder, settings: Settings, prepared: Prepared, device: torch.device) -> Scorer:
     """The scores of a model for queries of what was prepared."""
     return EncoderScorer(model, prepared.interactions, settings.MAX_ITEM_LIST_LENGTH, device)
+
+
+def truth_scorer(truth: Simulation, interactions: Interactions, device: torch.device) -> Scorer:
+    """Scores that nobody can beat: the true probabilities."""
+    person = truth.person_index(interactions.users[1:])
+    thing = np.concatenate([[-1], truth.item_index(interactions.items[1:])])
+
+    def score(user: np.ndarray, position: np.ndarray) -> Tensor:
+        length = position - interactions.offsets[user]
+        at = position[:, None] - np.arange(length.max(), 0, -1)
+        history = np.where(at >= interactions.offsets[user][:, None], thing[interactions.item[np.maximum(at, 0)]], -1)
+        likely = np.ascontiguousarray(truth.world.next_distribution(person[user - 1], history)[:, thing])
+        likely[:, 0] = -np.inf
+        return torch.from_numpy(likely).to(device)
+
+    return score

@@ -6,10 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypedDict
 
-import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
 
 from gaterec.checkpoint import (
     LoadedRun,
@@ -24,21 +22,20 @@ from gaterec.checkpoint import (
 )
 from gaterec.data.interactions import Interactions, item_columns
 from gaterec.data.prepared import PreparedLog, check_target, prepare_log, prepared_folder, with_prepared_settings, write_prepared
-from gaterec.data.simulate import Simulation
 from gaterec.display import Display
 from gaterec.errors import DataError, RunError, SettingsError
-from gaterec.evaluate import Judgement, Scorer, describe_protocol, evaluate
+from gaterec.evaluate import Judgement, describe_protocol, evaluate
 from gaterec.files import check_writable, folder_written_whole
 from gaterec.loggers import make_loggers
 from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
 from gaterec.preflight import Preflight
-from gaterec.prepare import Prepared, make_trainer, prepare, scorer_for
+from gaterec.prepare import Prepared, make_trainer, prepare, scorer_for, truth_scorer
 from gaterec.report import Epoch, Report, write_report
 from gaterec.settings import Data, Evaluation, Settings
 from gaterec.slices import slice_rows
-from gaterec.sources import read_config_file, resolve
+from gaterec.sources import check_dictionary, read_config_file, resolve
 from gaterec.train import Course, Figures, pick_device, reproducible
 
 
@@ -86,7 +83,7 @@ def run(
     """
     if isinstance(config_file_list, str | Path):
         config_file_list = [config_file_list]
-    _check_dictionary(config_dict)
+    check_dictionary(config_dict)
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
     name = "DataFrame" if frame is not None else dataset and str(dataset)
     settings = resolve(lambda kind: model_class(kind).Settings, model, name, config_file_list or (), config_dict, flags, MODELS)
@@ -192,7 +189,7 @@ def prepare_folder(
         GaterecError: bad settings, bad data, or a folder that can't be written, in one line.
     """
     files = [config_file_list] if isinstance(config_file_list, str | Path) else config_file_list or ()
-    _check_dictionary(config_dict)
+    check_dictionary(config_dict)
     for name in {**(config_dict or {}), **(flags or {})}:
         if name in Settings.model_fields and name not in PREPARING:
             raise SettingsError(f"{name}: is no setting of the data, but of a run; give it to the run on the prepared folder")
@@ -225,11 +222,6 @@ PREPARING = frozenset(Data.model_fields) - {"MAX_ITEM_LIST_LENGTH"} | {"data_pat
 
 JUDGING = frozenset(Evaluation.model_fields) | {"dataset", "data_path", "checkpoint_dir", "use_gpu", "gpu_id", "state", "show_progress"}
 """Settings that `gaterec evaluate` may change; all others were fixed by the training."""
-
-
-def _check_dictionary(config_dict: object) -> None:
-    if config_dict is not None and not isinstance(config_dict, Mapping):
-        raise SettingsError(f"config_dict: expected a dictionary of settings, found {type(config_dict).__name__}")
 
 
 def _check_only_judging_changes(loaded: LoadedRun, settings: Settings) -> None:
@@ -314,22 +306,6 @@ def _train(
             on_epoch(entry)
         progress.end(trainer.course.stale)
     return trainer.model.eval(), trainer.course
-
-
-def truth_scorer(truth: Simulation, interactions: Interactions, device: torch.device) -> Scorer:
-    """Scores that nobody can beat: the true probabilities."""
-    person = truth.person_index(interactions.users[1:])
-    thing = np.concatenate([[-1], truth.item_index(interactions.items[1:])])
-
-    def score(user: np.ndarray, position: np.ndarray) -> Tensor:
-        length = position - interactions.offsets[user]
-        at = position[:, None] - np.arange(length.max(), 0, -1)
-        history = np.where(at >= interactions.offsets[user][:, None], thing[interactions.item[np.maximum(at, 0)]], -1)
-        likely = np.ascontiguousarray(truth.world.next_distribution(person[user - 1], history)[:, thing])
-        likely[:, 0] = -np.inf
-        return torch.from_numpy(likely).to(device)
-
-    return score
 
 
 def _states(folder: Path) -> Path:

@@ -109,6 +109,12 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def check_dictionary(config_dict: object) -> None:
+    """Raise SettingsError when something else stands where a dictionary of settings, or None, should."""
+    if config_dict is not None and not isinstance(config_dict, Mapping):
+        raise SettingsError(f"config_dict: expected a dictionary of settings, found {type(config_dict).__name__}")
+
+
 def resolve(
     model_settings: Callable[[str], type[Section]],
     model: str | None = None,

@@ -4,7 +4,8 @@ import torch
 
 from gaterec.models.fpmc import FPMC, FPMCSettings
 from tests.histories import settings
-from tests.test_train import planted, right_at_first, trainer
+from tests.test_learning import pop_right_at_first, right_at_first
+from tests.test_train import planted, trainer
 
 
 def test_scores_are_taste_and_what_follows_the_last_item() -> None:
@@ -38,3 +39,4 @@ def test_it_learns_what_follows_the_last_item() -> None:
     found = trainer(interactions, chosen)
     list(found.epochs())
     assert right_at_first(found.model, interactions, chosen) > 0.9
+    assert pop_right_at_first(interactions, chosen) < 0.5

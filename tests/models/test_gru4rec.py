@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from gaterec.data.interactions import Interactions
 from gaterec.models.gru4rec import GRU4Rec, GRU4RecSettings
 from tests.histories import histories, settings
-from tests.test_train import right_at_first, trainer
+from tests.test_learning import pop_right_at_first, right_at_first
+from tests.test_train import trainer
 
 
 def step_by_step(model: GRU4Rec, items: Tensor, layers: int) -> Tensor:
@@ -70,3 +71,4 @@ def test_it_learns_what_the_last_item_alone_does_not_tell() -> None:
     found = trainer(interactions, chosen)
     list(found.epochs())
     assert right_at_first(found.model, interactions, chosen) > 0.9
+    assert pop_right_at_first(interactions, chosen) < 0.5

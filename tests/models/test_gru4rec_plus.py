@@ -8,7 +8,8 @@ import torch
 from gaterec.models.gru4rec import GRU4Rec, GRU4RecSettings
 from gaterec.models.gru4rec_plus import GRU4RecPlus, GRU4RecPlusSettings
 from tests.histories import settings
-from tests.test_train import planted, right_at_first, trainer
+from tests.test_learning import pop_right_at_first, right_at_first
+from tests.test_train import planted, trainer
 
 
 def test_the_network_is_gru4recs() -> None:
@@ -46,3 +47,4 @@ def test_it_learns_what_follows(loss: dict[str, Any]) -> None:
     found = trainer(interactions, chosen)
     list(found.epochs())
     assert right_at_first(found.model, interactions, chosen) > 0.9
+    assert pop_right_at_first(interactions, chosen) < 0.5

@@ -75,8 +75,7 @@ class TrainingBatches:
         self.device = torch.device(device)
         self.item = torch.from_numpy(interactions.item).to(self.device)
         self.train_end = torch.from_numpy(split.train_end).to(self.device)
-        cut = _rows(interactions, split, window, whole_rows, batch_size)
-        self.user, self.first, self.count, self.context = cut
+        self.user, self.first, self.count, self.context = _rows(interactions, split, window, whole_rows, batch_size)
 
     @property
     def targets(self) -> int:
@@ -135,7 +134,7 @@ def _rows(
 
     A query stands at an event and is asked for the next one, so a history of n training events has n - 1 of them. A row has the L - 1 events
     before its first query in front, so that each query's last L events are all there. Where queries see the whole row, it has at most L events in
-    all: a history that is longer is cut into rows of at most L / 2 queries after at least L / 2 events, so that each query sees between L / 2 and L.
+    all: a history that is longer is cut into rows of at most L / 2 queries, so that each sees the last L / 2 events at least, or all there are.
     """
     queries = np.maximum(split.train_end - interactions.offsets[:-1] - 1, 0)
     longest = np.full(len(queries), min(batch_size, max(128, 2 * window)))

@@ -1,10 +1,9 @@
 """The models: each file holds one encoder, with its settings above it. To add one: a file here and a line in MODELS."""
 
-import difflib
 import importlib
 from typing import cast
 
-from gaterec.errors import SettingsError
+from gaterec.errors import SettingsError, nearest
 from gaterec.models.encoder import SequenceEncoder
 
 MODELS: dict[str, tuple[str, str]] = {
@@ -29,8 +28,5 @@ def model_class(name: str) -> type[SequenceEncoder]:
         SettingsError: there is none; names the nearest.
     """
     if name not in MODELS:
-        by_lower = {known.lower(): known for known in MODELS}
-        near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-        hint = f"did you mean {by_lower[near[0]]}?" if near else f"known: {', '.join(MODELS)}"
-        raise SettingsError(f"model: there is no model {name!r}; {hint}")
+        raise SettingsError(f"model: there is no model {name!r}; {nearest(name, MODELS)}")
     return cast(type[SequenceEncoder], getattr(importlib.import_module(MODELS[name][0]), name))
