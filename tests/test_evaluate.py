@@ -15,6 +15,7 @@ from gaterec.kernels.ranking import ranks
 from gaterec.kernels.topk import top_items
 from gaterec.metrics import MISSED
 from gaterec.models.hgn import HGN, HGNSettings
+from gaterec.models.sasrec import SASRec, SASRecSettings
 from gaterec.settings import Metric, Settings
 from tests.histories import histories, random_histories, settings, training_counts
 
@@ -294,6 +295,19 @@ def test_EncoderScorer_equals_each_query_scored_alone_from_its_own_window(target
     interactions, cases, _, _ = world(target)
     torch.manual_seed(0)
     model = HGN(len(interactions.users), len(interactions.items), 4, HGNSettings.model_validate({"embedding_size": 8})).double().eval()
+    scores = EncoderScorer(model, interactions, 4, CPU)(cases.user, cases.position)
+    for case in range(len(cases)):
+        window = torch.tensor([history(interactions, cases, case)[-4:]])
+        alone = model.scores(model.encode(torch.tensor([int(cases.user[case])]), window)[:, -1])[0]
+        torch.testing.assert_close(scores[case], alone.detach(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("target", ["next", "all"])
+def test_where_queries_see_the_whole_row_each_has_a_row_of_its_own(target: str) -> None:
+    interactions, cases, _, _ = world(target)
+    torch.manual_seed(0)
+    small = SASRecSettings.model_validate({"hidden_size": 8, "inner_size": 8, "initializer_range": 0.5})
+    model = SASRec(len(interactions.users), len(interactions.items), 4, small).double().eval()
     scores = EncoderScorer(model, interactions, 4, CPU)(cases.user, cases.position)
     for case in range(len(cases)):
         window = torch.tensor([history(interactions, cases, case)[-4:]])
