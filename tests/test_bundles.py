@@ -40,10 +40,9 @@ def test_recipes_name_a_model_and_judge_nothing(name: str) -> None:
         ("recipe", "hgn-papr", "recipe: there is no recipe 'hgn-papr'; did you mean hgn-paper?"),
         ("protocol", "RecBole", "protocol: there is no protocol 'RecBole'; did you mean recbole?"),
         ("protocol", "xyzzy", "protocol: there is no protocol 'xyzzy'; known: paper, recbole, temporal"),
-        ("protocol", 3, "protocol: there is no protocol '3'; known: paper, recbole, temporal"),
     ],
 )
-def test_names_that_are_none(kind: Kind, wrong: object, line: str) -> None:
+def test_names_that_are_none(kind: Kind, wrong: str, line: str) -> None:
     with pytest.raises(SettingsError) as found:
         bundle(kind, wrong)
     assert str(found.value) == line

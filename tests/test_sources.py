@@ -204,6 +204,14 @@ def test_a_recipe_is_of_one_model() -> None:
     )
 
 
+@pytest.mark.parametrize("setting", ["model", "recipe", "protocol"])
+@pytest.mark.parametrize(
+    ("value", "found"), [(3, "3"), (["a"], "['a']"), (10**5000, "a int too long to print")], ids=["number", "list", "huge"]
+)
+def test_names_that_are_no_text(setting: str, value: object, found: str) -> None:
+    assert refusal(config_dict={setting: value}) == f"config_dict: {setting}: expected a name, found {found}"
+
+
 @pytest.mark.parametrize("nothing", [None, "None", ""])
 def test_no_recipe(nothing: str | None) -> None:
     assert resolved(config_dict={"recipe": nothing, "protocol": nothing}) == resolved()

@@ -35,13 +35,13 @@ def bundles(kind: Kind) -> dict[str, Bundle]:
     return {name: Bundle(text.splitlines()[0].lstrip("# "), yaml.safe_load(text)) for name, text in texts.items()}
 
 
-def bundle(kind: Kind, name: object) -> Bundle:
+def bundle(kind: Kind, name: str) -> Bundle:
     """The recipe or protocol of that name.
 
     Raises:
         SettingsError: there is none; names the nearest.
     """
     known = bundles(kind)
-    if not isinstance(name, str) or name not in known:
-        raise SettingsError(f"{kind}: there is no {kind} {str(name)[:80]!r}; {nearest(name, known)}")
+    if name not in known:
+        raise SettingsError(f"{kind}: there is no {kind} {name[:80]!r}; {nearest(name, known)}")
     return known[name]

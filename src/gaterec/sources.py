@@ -151,7 +151,7 @@ def resolve_sources(model_settings: Callable[[str], type[Section]], sources: Seq
     values, origin = _layered(sources)
     sources = [*_bundled(values, origin), *sources]
     values, origin = _layered(sources)
-    chosen = str(values.get("model", Settings.model_fields["model"].default))
+    chosen = _name("model", values.get("model", Settings.model_fields["model"].default), origin)
     own = model_settings(chosen)
     _refuse_unknown(values, origin, own, chosen, lambda name: [other for other in models if name in model_settings(other).model_fields])
     usual = Settings.model_fields["loss_type"].default  # files that spell all defaults out say it for every model
@@ -182,6 +182,13 @@ def _layered(sources: Iterable[Source]) -> tuple[dict[str, Any], dict[str, str]]
     return values, origin
 
 
+def _name(setting: str, value: object, origin: Mapping[str, str]) -> str:
+    """The value of a setting that names something."""
+    if not isinstance(value, str):
+        raise SettingsError(f"{origin[setting]}: {setting}: expected a name, found {_short(value)}")
+    return value
+
+
 def _bundled(values: Mapping[str, Any], origin: Mapping[str, str]) -> list[Source]:
     """What the recipe and the protocol stand for that were chosen."""
     found: list[Source] = []
@@ -189,7 +196,7 @@ def _bundled(values: Mapping[str, Any], origin: Mapping[str, str]) -> list[Sourc
         name = none_word(values.get(kind))
         if name is None:
             continue
-        content = bundle(kind, name).settings
+        content = bundle(kind, _name(kind, name, origin)).settings
         model = content.get("model")
         if model is not None and values.get("model", model) != model:
             raise SettingsError(
