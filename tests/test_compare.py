@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 import gaterec
-from gaterec import cells
+from gaterec import cells, processes
 from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.files import only_one
 from tests.commands import gaterec as command
@@ -27,7 +27,7 @@ from tests.test_report import Page
 LIGHT = (
     "import gaterec.page; gaterec.page._chart_library = lambda: ''; "  # reading the charts' library takes a process longer than the rest
 )
-CHILD = cells._START.replace("from gaterec.cells", f"{LIGHT}from gaterec.cells")
+CHILD = processes._START.replace("from MODULE", f"{LIGHT}from MODULE")
 SLOW = CHILD.replace(
     LIGHT,
     f"{LIGHT}import time; import gaterec.train as train; plain = train.Trainer._epoch; "
@@ -36,8 +36,8 @@ SLOW = CHILD.replace(
 """A run that is still busy when the comparison hears of its third epoch."""
 KILLED = f"""{LIGHT}
 import importlib, os, signal
-import gaterec.cells
-gaterec.cells._START = {SLOW!r}
+import gaterec.processes
+gaterec.processes._START = {SLOW!r}
 module = importlib.import_module("gaterec.compare")
 plain = module.follow
 def follow(cell):
@@ -57,7 +57,7 @@ TIMES = ("training_seconds", "training_seconds_to_best", "seconds_per_1000", "pe
 
 @pytest.fixture(scope="module", autouse=True)
 def light() -> Iterator[None]:
-    with patch.object(cells, "_START", CHILD):
+    with patch.object(processes, "_START", CHILD):
         yield
 
 
@@ -178,7 +178,7 @@ def test_killed_midway_it_goes_on_to_the_same_figures(
             if number == epochs and cell.label == "HGN":
                 signals()
 
-    monkeypatch.setattr(cells, "_START", SLOW)
+    monkeypatch.setattr(processes, "_START", SLOW)
     assert gaterec_alone(*arguments, program=KILLED).code == -signal.SIGKILL
     until(lambda: not children(out))
 

@@ -14,8 +14,8 @@ A state is one file per saved epoch in a folder `NAME.training` beside it; the t
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,12 @@ def load_state(folder: Path) -> tuple[TrainingState | None, list[str]]:
 
 
 def clear_states(folder: Path) -> None:
-    """Throw a training's states away."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Throw a training's states away, and their folder if nothing else is in it: what is no state stays."""
+    for pattern in ("epoch-*.safetensors", ".epoch-*.part"):
+        for file in folder.glob(pattern):
+            file.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ from gaterec.bundles import bundle
 from gaterec.cells import Cell, follow
 from gaterec.checkpoint import SAME_BITS_ANYWAY, environment, folder_name, run_name
 from gaterec.comparison_page import render
-from gaterec.data.prepared import ABOUT, prepared_folder, read_about, with_prepared_settings, write_prepared
+from gaterec.data.prepared import kept_prepared, with_prepared_settings
 from gaterec.data.split import Cases
 from gaterec.display import Display, counted
 from gaterec.entries import Entry, resolve_entries
-from gaterec.errors import DataError, RunError, SettingsError
+from gaterec.errors import RunError, SettingsError
 from gaterec.evaluate import describe_protocol, evaluate
 from gaterec.files import check_writable, only_one
-from gaterec.outcomes import Findings, Outcome, read_outcome
+from gaterec.outcomes import Findings, Outcome, Summary, read_outcome
 from gaterec.page import write_page
 from gaterec.prepare import Prepared, prepare, truth_scorer
 from gaterec.settings import Evaluation, Settings
@@ -45,7 +45,8 @@ FORMAT = 1
 class ComparisonResult(TypedDict):
     """What a comparison found.
 
-    folder: where all of it is; table: results.parquet; sentences: what the paired tests say; failed: label, seed and reason of each failed cell.
+    folder: where all of it is; table: results.parquet; sentences: what the paired tests say; failed: label, seed and reason of each failed cell;
+    means: a sentence for each entry, with the mean and spread of the metric that early stopping follows; runs: label -> its finished run folders.
     """
 
     folder: Path
@@ -53,10 +54,12 @@ class ComparisonResult(TypedDict):
     protocol: list[str]
     sentences: list[str]
     failed: list[str]
+    means: list[str]
+    runs: dict[str, list[Path]]
 
 
 def compare(
-    models: str | Iterable[str] = "HGN",
+    models: str | Iterable[str] | Mapping[str, str] = "HGN",
     dataset: Any = None,
     config_file_list: str | Path | Iterable[str | Path] | None = None,
     config_dict: Mapping[str, Any] | None = None,
@@ -71,7 +74,8 @@ def compare(
     """Train several models on one split, judge them under one protocol, and put them into one table.
 
     Args:
-        models: entries, in a list or separated by commas: a model, a recipe, or either with settings of its own, `HGN(loss_type=BPR)`.
+        models: entries, in a list or separated by commas: a model, a recipe, or either with settings of its own, `HGN(loss_type=BPR)`; or a
+            dictionary from labels to entries.
         dataset, config_file_list, config_dict, flags: as gaterec.run takes them; settings for all entries that have them.
         seeds: how many, from `seed` on; or which.
         ablation: add to each HGN the same without each of its parts.
@@ -85,7 +89,7 @@ def compare(
         GaterecError: bad settings, bad data, or a folder that can't be written, in one line each, before anything is trained.
     """
     check_dictionary(config_dict)
-    models = models if isinstance(models, str) else list(models)
+    models = models if isinstance(models, str | Mapping) else list(models)
     files = [config_file_list] if isinstance(config_file_list, str | Path) else config_file_list or ()
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
     name = "DataFrame" if frame is not None else dataset and str(dataset)
@@ -109,7 +113,7 @@ def compare(
         )
     folder = _folder(settings, entries, prepared, out)
     with only_one(folder):
-        data = _data(settings, prepared, folder, frame is None)
+        data = kept_prepared(prepared.log, settings, folder / "data", frame is None)
         cells = [_cell(entry, seed, data, folder, prepared) for seed in chosen for entry in entries]
         command = _command(models, shared, settings.dataset if frame is None else str(data), chosen, ablation, out)
         comparison = _Matrix(display, prepared, folder, entries, cells, [*notes, *_protocol_notes(settings, prepared.test)], command)
@@ -165,6 +169,8 @@ class _Matrix:
             protocol=self.protocol,
             sentences=[test.sentence for test in findings.tests],
             failed=findings.status,
+            means=[self._mean(summary) for summary in findings.summaries if summary.done],
+            runs={label: [one.cell.folder for one in findings.outcomes if one.cell.label == label and one.done] for label in findings.entries},
         )
 
     def _read(self, cell: Cell) -> bool:
@@ -235,6 +241,12 @@ class _Matrix:
             return {}
         score = truth_scorer(prepared.truth, prepared.interactions, self.device)
         return evaluate(score, prepared.interactions, prepared.test, self.settings, part="test", counts=counts).figures
+
+    def _mean(self, summary: Summary) -> str:
+        metric, seeds = self.settings.valid_metric, counted(len(summary.done), "seed")
+        mean, deviation = summary.figures("test")[metric.lower()]
+        spread = f" ± {self.display.number(deviation)}" if len(summary.done) > 1 else ""
+        return f"{summary.label}: {metric} {self.display.number(mean)}{spread} on test, {seeds}."
 
     def _tell_before(self) -> None:
         display, interactions = self.display, self.prepared.interactions
@@ -318,20 +330,6 @@ def _folder(settings: Settings, entries: Sequence[Entry], prepared: Prepared, ou
     return Path(settings.checkpoint_dir).expanduser().absolute() / name
 
 
-def _data(settings: Settings, prepared: Prepared, folder: Path, named: bool) -> Path:
-    """The prepared log that all cells read; written unless it is there."""
-    given = prepared_folder(settings.dataset, settings.data_path) if named else None
-    if given is not None:
-        return given.absolute()
-    data = folder / "data"
-    if (data / ABOUT).exists():
-        if read_about(data)["fingerprint"] != prepared.interactions.fingerprint():
-            raise DataError(f"{data}: holds another log than {prepared.log.source}, or one that was filtered otherwise; give another --out")
-    else:
-        write_prepared(prepared.log, settings, data)
-    return data
-
-
 def _cell(entry: Entry, seed: int, data: Path, folder: Path, prepared: Prepared) -> Cell:
     runs = folder / "runs"
     changes = {"seed": seed, "dataset": str(data), "checkpoint_dir": str(runs), "show_progress": False}
@@ -350,10 +348,15 @@ def _by_entry(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _command(
-    models: str | Iterable[str], shared: Sequence[Source], dataset: str, seeds: Sequence[int], ablation: bool, out: str | Path | None
+    models: str | Iterable[str] | Mapping[str, str],
+    shared: Sequence[Source],
+    dataset: str,
+    seeds: Sequence[int],
+    ablation: bool,
+    out: str | Path | None,
 ) -> str:
     """The shell line that makes the comparison again."""
-    text = models if isinstance(models, str) else ",".join(models)
+    text = models if isinstance(models, str) else ",".join(models.values() if isinstance(models, Mapping) else models)
     flags = {"models": text, "dataset": dataset, "seeds": str(list(seeds)).replace(" ", "")}
     flags |= {name: str(value) for _, content in shared for name, value in content.items() if name != "dataset"}
     flags |= {} if out is None else {"out": str(out)}

@@ -52,15 +52,19 @@ class Entry:
     settings: Settings
 
 
-def parse_entries(text: str | Iterable[str]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Label, name and own settings of every entry; commas inside brackets separate settings.
+def parse_entries(text: str | Iterable[str] | Mapping[str, str]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Label, name and own settings of every entry; commas inside brackets separate settings. A dictionary gives entries labels of their own.
 
     >>> parse_entries("Pop, HGN(loss_type=BPR,topk=[5,10])")
     [('Pop', 'Pop', {}), ('HGN(loss_type=BPR,topk=[5,10])', 'HGN', {'loss_type': 'BPR', 'topk': [5, 10]})]
+    >>> parse_entries({"ours": "HGN(loss_type=BPR)"})
+    [('ours', 'HGN', {'loss_type': 'BPR'})]
 
     Raises:
         SettingsError: an entry can't be read, or there are none.
     """
+    if isinstance(text, Mapping):
+        return [(str(label), *_parsed(str(entry))[1:]) for label, entry in text.items()]
     labels = [label.strip() for part in ([text] if isinstance(text, str) else text) for label in _parted(str(part))]
     labels = [label for label in labels if label]
     if not labels:
@@ -69,7 +73,7 @@ def parse_entries(text: str | Iterable[str]) -> list[tuple[str, str, dict[str, A
 
 
 def resolve_entries(
-    models: str | Iterable[str], shared: Sequence[Source], dataset: str | None, *, ablation: bool = False
+    models: str | Iterable[str] | Mapping[str, str], shared: Sequence[Source], dataset: str | None, *, ablation: bool = False
 ) -> tuple[list[Entry], list[str]]:
     """The entries with their settings, and notes about what was left out.
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -14,10 +13,8 @@ from gaterec.checkpoint import (
     clear_states,
     environment,
     load_run,
-    load_state,
     read_info,
     run_name,
-    save_state,
     write_run,
 )
 from gaterec.data.interactions import Interactions, item_columns
@@ -31,8 +28,9 @@ from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
 from gaterec.preflight import Preflight
-from gaterec.prepare import Prepared, make_trainer, prepare, scorer_for, truth_scorer
+from gaterec.prepare import Prepared, prepare, scorer_for, truth_scorer
 from gaterec.report import Epoch, Report, write_report
+from gaterec.resume import best_valid, resumed, saved_epochs
 from gaterec.settings import Data, Evaluation, Settings
 from gaterec.slices import slice_rows
 from gaterec.sources import check_dictionary, read_config_file, resolve
@@ -102,12 +100,9 @@ def run(
         show(display, read_info(folder))
         return _finished_result(folder)
     with reproducible(settings, device):
-        encoder, course = _train(settings, prepared, device, display, folder, resume, on_epoch)
+        encoder, course, valid = _train(settings, prepared, device, display, folder, resume, on_epoch)
         figures, judgement = judge(settings, prepared, encoder, device)
-        figures["valid"] = course.best_figures
-        if not list(encoder.parameters()) and len(prepared.valid):  # counted and not trained, so nothing was validated on the way
-            score, counts = scorer_for(encoder, settings, prepared, device), prepared.counts.to(device)
-            figures["valid"] = evaluate(score, prepared.interactions, prepared.valid, settings, part="valid", counts=counts).figures
+    figures["valid"] = valid
     protocol = describe_protocol(settings, prepared.interactions, prepared.test)
     info = _info(settings, prepared, course, figures, protocol, fingerprint, device)
     _write_folder(folder, settings, prepared, encoder, judgement, info)
@@ -268,44 +263,30 @@ def _train(
     folder: Path,
     resume: bool,
     on_epoch: Callable[[Mapping[str, Any]], object],
-) -> tuple[SequenceEncoder, Course]:
-    """The trained model, and what its training was like; saves a state after epochs on the way."""
+) -> tuple[SequenceEncoder, Course, Figures | None]:
+    """The trained model, what its training was like, and its validation figures; saves a state after epochs on the way."""
     trained = model_class(settings.model).Settings.trained
     if trained and settings.loss_type == "CE" and settings.train_neg_sample_args is not None:
         display.warn("train_neg_sample_args: CE compares each target with the whole catalogue and draws no negatives")
-    states = _states(folder)
-    state, problems = load_state(states) if resume else (None, [])
+    trainer, problems = resumed(settings, prepared, device, _states(folder), resume)
     for problem in problems:
         display.warn(problem)
-    if not resume:
-        clear_states(states)
-    trainer = make_trainer(settings, prepared, device, state)
-    if state is not None:
-        display.line(f"Going on after epoch {len(state.course.epochs)}")
+    done = len(trainer.course.epochs)
+    if done:
+        display.line(f"Going on after epoch {done}")
     loggers = make_loggers(settings, folder.with_name(folder.name + ".tensorboard"))
-    last_save, cost = time.monotonic(), 0.0
-    with ExitStack() as closing, display.training(trainer.batches.targets, len(trainer.course.epochs)) as progress:
-        for logger in loggers:
-            closing.callback(logger.close)
+    with display.training(trainer.batches.targets, done) as progress:
         preflight = Preflight(trainer, display.line)
 
         def on_step(targets: int) -> None:
             preflight.step(targets)
             progress.step(targets)
 
-        for entry in trainer.epochs(on_step):
+        for entry in saved_epochs(trainer, _states(folder), loggers, on_step):
             progress.epoch(entry, trainer.course.best_epoch)
-            for logger in loggers:
-                logger.epoch(entry)
-            # Saving may take a twentieth of the time, so that short epochs are not spent on writing files.
-            if time.monotonic() - last_save >= 20 * cost:
-                begin = time.monotonic()
-                save_state(states, trainer.state())
-                last_save = time.monotonic()
-                cost = last_save - begin
             on_epoch(entry)
         progress.end(trainer.course.stale)
-    return trainer.model.eval(), trainer.course
+    return trainer.model.eval(), trainer.course, best_valid(trainer, prepared, device)
 
 
 def _states(folder: Path) -> Path:

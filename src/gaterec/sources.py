@@ -167,7 +167,7 @@ def resolve_sources(model_settings: Callable[[str], type[Section]], sources: Seq
         model_part = own(**particular)
         return Settings(**general, model_settings=model_part)
     except ValidationError as error:
-        raise SettingsError(_describe(error, origin)) from None
+        raise SettingsError(describe(error, origin)) from None
     except RecursionError:
         raise SettingsError("settings: nested too deeply") from None
 
@@ -228,7 +228,7 @@ def _refuse_unknown(
         raise SettingsError(f"{origin[name]}: {name}: there is no such setting; {hint}")
 
 
-def _describe(error: ValidationError, origin: Mapping[str, str]) -> str:
+def describe(error: ValidationError, origin: Mapping[str, str]) -> str:
     """Pydantic's findings, one line each: source: setting: what was expected, what was found."""
     lines = []
     for finding in error.errors(include_url=False):

@@ -228,6 +228,27 @@ def with_prepared_settings(settings: Settings) -> Settings:
     return settings.model_copy(update={name: getattr(before, name) for name in FIXED})
 
 
+def kept_prepared(log: PreparedLog, settings: Settings, folder: Path, named: bool) -> Path:
+    """Where several runs find a log that was prepared once for all: where it comes from if that is a prepared folder, else `folder`, where it
+    is written unless it is there.
+
+    Args:
+        named: whether the settings' dataset is what the log was read from, and no frame was.
+
+    Raises:
+        DataError: the folder holds another log.
+    """
+    given = prepared_folder(settings.dataset, settings.data_path) if named else None
+    if given is not None:
+        return given.absolute()
+    if (folder / ABOUT).exists():
+        if read_about(folder)["fingerprint"] != log.interactions.fingerprint():
+            raise DataError(f"{folder}: holds another log than {log.source}, or one that was filtered otherwise; give another --out")
+    else:
+        write_prepared(log, settings, folder)
+    return folder
+
+
 def _write_table(table: pl.DataFrame, file: Path) -> None:
     try:
         table.write_parquet(file)
