@@ -1,0 +1,122 @@
+"""Workers on a Ray cluster: the same workshops as here, each an actor with its cores and its share of a GPU.
+
+Machines of the cluster need the same gaterec and Ray. A machine that does not see the search's folder is sent the prepared log once, through Ray's
+object store, and keeps states of its trainings to itself. Moritz et al., Ray: a distributed framework for emerging AI applications, OSDI 2018.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gaterec
+from gaterec.data.prepared import ABOUT
+from gaterec.errors import RunError, SettingsError
+from gaterec.workers import Message, TrialFailedError, WorkerLostError, Workshop
+
+
+class Cluster:
+    """A Ray cluster that hires workers.
+
+    Args:
+        address: of one that is there, HOST:PORT or auto; None begins one here, which ends with this process.
+        data: the prepared log.
+        cpus, gpus: of each worker; a GPU can be parted.
+
+    Raises:
+        SettingsError: Ray is not installed, or the cluster has no such machine.
+        RunError: there is no cluster at that address.
+    """
+
+    def __init__(self, address: str | None, data: Path, cpus: float, gpus: float) -> None:
+        try:
+            import ray as installed
+        except ImportError:
+            raise SettingsError("tool: Ray is not installed; pip install 'gaterec[ray]', or leave --tool out") from None
+        self._ray: Any = installed
+        try:
+            self._ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=None if address else False)
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            raise RunError(f"ray_address: {address}: there is no Ray cluster that can be reached: {str(error).splitlines()[0]}") from None
+        self._options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0}
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        self.room = sum(_fit(machine, cpus, gpus) for machine in machines)
+        if not self.room:
+            self.close()
+            have = "; ".join(f"{machine.get('CPU', 0):g} cores and {machine.get('GPU', 0):g} GPUs" for machine in machines)
+            raise SettingsError(f"cpus_per_trial, gpus_per_trial: no machine has {cpus:g} cores and {gpus:g} GPUs for a trial; found {have}")
+        self._files = self._ray.put({file.name: file.read_bytes() for file in data.iterdir() if file.is_file()})
+        self._data, self._threads = data, max(int(cpus), 1)
+
+    def hire(self, slot: int) -> "RayWorker":
+        """A worker, wherever there is room; waits until there is."""
+        actor = self._ray.remote(RemoteWorkshop).options(**self._options)
+        return RayWorker(self._ray, actor.remote(str(self._data), self._files, self._threads, gaterec.__version__))
+
+    def close(self) -> None:
+        """Leave the cluster; one that was begun here ends."""
+        self._ray.shutdown()
+
+
+def _fit(machine: dict[str, float], cpus: float, gpus: float) -> int:
+    """How many workers fit on a machine."""
+    by_gpu = machine.get("GPU", 0) / gpus if gpus else float("inf")
+    return int(min(machine.get("CPU", 0) / cpus, by_gpu) + 1e-9)
+
+
+class RayWorker:
+    """A workshop on a machine of the cluster (see gaterec.workers.Worker)."""
+
+    def __init__(self, ray: Any, actor: Any) -> None:
+        self._ray, self._actor = ray, actor
+        self.name = "Ray"
+
+    def answer(self, request: Message) -> Message:
+        """See gaterec.workers.Worker.answer."""
+        try:
+            if self.name == "Ray":
+                self.name = self._ray.get(self._actor.where.remote())
+            return dict(self._ray.get(self._actor.answer.remote(request)))
+        except self._ray.exceptions.RayActorError:  # also when its machine is gone, or when it was ended from here
+            raise WorkerLostError(f"was lost ({self.name})") from None
+        except self._ray.exceptions.RayTaskError as error:
+            raise TrialFailedError(f"{str(error).strip().splitlines()[-1]} ({self.name})") from None
+
+    def close(self) -> None:
+        """See gaterec.workers.Worker.close."""
+        self._ray.kill(self._actor)
+
+
+class RemoteWorkshop(Workshop):
+    """A workshop on another machine, perhaps without the folder of the search."""
+
+    def __init__(self, data: str, files: dict[str, bytes], threads: int, version: str) -> None:
+        super().__init__()
+        if gaterec.__version__ != version:
+            raise RunError(f"gaterec {gaterec.__version__} is installed here, and {version} where the search is led; install the same")
+        import torch
+
+        torch.set_num_threads(threads)
+        self._data, self._place = data, Path(data)
+        here = self._place / ABOUT
+        if not here.exists() or here.read_bytes() != files[ABOUT]:
+            self._place = Path(tempfile.mkdtemp(prefix="gaterec-")) / "data"
+            self._place.mkdir()
+            for name, content in files.items():
+                (self._place / name).write_bytes(content)
+
+    def where(self) -> str:
+        """Which machine and process this is."""
+        import os
+        import platform
+
+        return f"{platform.node()}, process {os.getpid()}"
+
+    def answer(self, request: Message) -> Message:
+        """See gaterec.workers.Workshop.answer."""
+        if "begin" in request:
+            task = request["begin"]
+            # Ray shows a worker its own GPUs alone, so the first one is always meant.
+            settings = {**task["settings"], "dataset": str(self._place), "gpu_id": "0"}
+            states = task["states"] if str(self._place) == self._data else str(self._place.parent / "states")
+            request = {"begin": {**task, "settings": settings, "states": states}}
+        return super().answer(request)
