@@ -75,6 +75,7 @@ UPPER = {
     "comparison_page",
     "page",
     "tune",
+    "space",
     "recommend",
     "explain",
     "report",
@@ -118,6 +119,10 @@ def test_the_middle_imports_nothing_above_it(name: str) -> None:
 
 def test_the_audit_needs_no_model() -> None:
     assert_imports_none_of("audit", {"models", "losses", "metrics", "sampling", "kernels"} | (MIDDLE - {"evaluate", "audit"}) | UPPER)
+
+
+def test_the_space_of_a_search_needs_no_training() -> None:
+    assert_imports_none_of("space", {"models", "data", "losses", "metrics", "sampling", "kernels", "files"} | MIDDLE | (UPPER - {"space"}))
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if module_name(file) != "gaterec.cli"], ids=module_name)

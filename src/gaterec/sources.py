@@ -29,7 +29,7 @@ Source = tuple[str, Mapping[str, Any]]
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, with which a few lines could grow without bound."""
+    """YAML without aliases, with which a few lines could grow without bound, and without settings that are there twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -37,6 +37,18 @@ class _PlainLoader(yaml.SafeLoader):
             problem = "aliases such as *name are not read; write the value out"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=alias.start_mark)  # type: ignore[arg-type]
         return super().compose_node(parent, index)
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        found = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], int] = {}
+        for name, _ in found.value:
+            if not isinstance(name, yaml.ScalarNode):
+                continue
+            if (name.tag, name.value) in first:
+                problem = f"{short(name.value)} is there twice, first in line {first[name.tag, name.value]}; leave one out"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=name.start_mark)
+            first[name.tag, name.value] = name.start_mark.line + 1
+        return found
 
 
 def _load_yaml(text: str) -> Any:
@@ -81,22 +93,34 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def read_config_file(path: str | Path) -> dict[str, Any]:
-    """The settings in a YAML file.
+def read_small_text(path: Path, what: str) -> str:
+    """The text of a file that a person wrote, UTF-8 with or without a byte order mark.
 
-    Raises SettingsError with file and line when it can't be read or is not a mapping of names to values.
+    Raises SettingsError when it can't be read, is larger than MAX_CONFIG_BYTES or is no text.
     """
-    path = Path(path)
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise SettingsError(f"{path}: expected a small YAML file of settings, found {path.stat().st_size:,} bytes")
-        content = _load_yaml(path.read_text(encoding="utf-8"))
+            raise SettingsError(f"{path}: expected a small {what}, found {path.stat().st_size:,} bytes")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SettingsError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise SettingsError(
             f"{path}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x} at position {error.start}"
         ) from None
+    except ValueError as error:  # a path with a NUL in it
+        raise SettingsError(f"{str(path)!r}: can't be read: {error}") from None
+
+
+def read_config_file(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file.
+
+    Raises SettingsError with file and line when it can't be read or is not a mapping of names to values.
+    """
+    path = Path(path)
+    text = read_small_text(path, "YAML file of settings")
+    try:
+        content = _load_yaml(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SettingsError(f"{path}:{line}: expected YAML: {error.problem}") from None
@@ -185,7 +209,7 @@ def _layered(sources: Iterable[Source]) -> tuple[dict[str, Any], dict[str, str]]
 def _name(setting: str, value: object, origin: Mapping[str, str]) -> str:
     """The value of a setting that names something."""
     if not isinstance(value, str):
-        raise SettingsError(f"{origin[setting]}: {setting}: expected a name, found {_short(value)}")
+        raise SettingsError(f"{origin[setting]}: {setting}: expected a name, found {short(value)}")
     return value
 
 
@@ -199,9 +223,7 @@ def _bundled(values: Mapping[str, Any], origin: Mapping[str, str]) -> list[Sourc
         content = bundle(kind, _name(kind, name, origin)).settings
         model = content.get("model")
         if model is not None and values.get("model", model) != model:
-            raise SettingsError(
-                f"{origin[kind]}: {kind}: {name} is one of {model}, found model {_short(values['model'])}; leave either out"
-            )
+            raise SettingsError(f"{origin[kind]}: {kind}: {name} is one of {model}, found model {short(values['model'])}; leave either out")
         found.append((f"{kind} {name}", content))
     return found
 
@@ -216,7 +238,7 @@ def _refuse_unknown(
         if name in REFUSED:
             harmless, reason = REFUSED[name]
             if value not in harmless and none_word(value) not in harmless:
-                raise SettingsError(f"{origin[name]}: {name}: {reason}; leave it out (found {_short(value)})")
+                raise SettingsError(f"{origin[name]}: {name}: {reason}; leave it out (found {short(value)})")
             del values[name]
             continue
         if others := " and ".join(owners(name)):
@@ -241,7 +263,7 @@ def describe(error: ValidationError, origin: Mapping[str, str]) -> str:
 def _told(finding: ErrorDetails) -> str:
     """What was expected and what was found, in our words where pydantic speaks of its own matters."""
     kind, context = finding["type"], finding.get("ctx", {})
-    found = f", found {_short(finding['input'])}"
+    found = f", found {short(finding['input'])}"
     match kind:
         case "value_error":
             return finding["msg"].removeprefix("Value error, ")
@@ -264,7 +286,8 @@ def _told(finding: ErrorDetails) -> str:
     return f"expected {finding['msg'].removeprefix('Input should be ')}{found}"
 
 
-def _short(value: Any, limit: int = 80) -> str:
+def short(value: object, limit: int = 80) -> str:
+    """A value as a message shows it."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # Python prints no integer of more than 4300 digits
