@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["GaterecError", "compare", "load", "prepare", "run"]
+__all__ = ["GaterecError", "compare", "load", "prepare", "run", "tune"]
 
 if TYPE_CHECKING:
     from gaterec.checkpoint import load_run as load
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from gaterec.errors import GaterecError
     from gaterec.run import prepare_folder as prepare
     from gaterec.run import run
+    from gaterec.tune import tune
 
 _PUBLIC = {
     "run": ("gaterec.run", "run"),
     "compare": ("gaterec.compare", "compare"),
+    "tune": ("gaterec.tune", "tune"),
     "prepare": ("gaterec.run", "prepare_folder"),
     "load": ("gaterec.checkpoint", "load_run"),
     "GaterecError": ("gaterec.errors", "GaterecError"),

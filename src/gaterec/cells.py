@@ -4,13 +4,7 @@ The parent gives the settings and is told of every epoch (gaterec.processes). Wh
 """
 
 import json
-import os
-import re
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

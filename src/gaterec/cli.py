@@ -82,6 +82,63 @@ def compare(
 
 
 @app.command(context_settings=ANY_SETTING)
+def tune(
+    context: typer.Context,
+    params_file: Annotated[str, typer.Option("--params_file", help="what is searched: a file in RecBole's grammar (hyper.test), or YAML")],
+    model: MODEL = None,
+    dataset: DATASET = None,
+    config_files: FILES = "",
+    trials: Annotated[int | None, typer.Option("--trials", help="how many at most [default: every point of a grid, else 100]")] = None,
+    sampler: Annotated[str | None, typer.Option("--sampler", help="grid, random or tpe [default: grid where it can be counted]")] = None,
+    pruner: Annotated[str, typer.Option("--pruner", help="end hopeless trials early: none, median or hyperband")] = "none",
+    against: Annotated[str | None, typer.Option("--against", help="weigh quality against training_time or recommendation_time")] = None,
+    early_stop: Annotated[int | None, typer.Option("--early_stop", help="end after so many trials without a better one")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="trials at a time [default: 1; on a cluster as many as fit]")] = None,
+    tool: Annotated[str, typer.Option("--tool", help="local (RecBole's Hyperopt means the same), or Ray")] = "local",
+    storage: Annotated[str | None, typer.Option("--storage", help="a file, or postgresql://... [default: trials.db in the folder]")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="how many times winner and defaults are trained at the end")] = 3,
+    out: Annotated[str | None, typer.Option("--out", help="the folder [default: checkpoint_dir/tune-MODEL-DATASET-digest]")] = None,
+    output_file: Annotated[str | None, typer.Option("--output_file", help="a file for the results as RecBole writes them")] = None,
+    display_file: Annotated[str | None, typer.Option("--display_file", help="a file for the page (HTML)")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="try a grid of more than 10,000 points")] = False,
+    ray_address: Annotated[str | None, typer.Option("--ray_address", help="a Ray cluster, HOST:PORT or auto [default: begun here]")] = None,
+    cpus_per_trial: Annotated[float, typer.Option("--cpus_per_trial", help="cores of a Ray worker")] = 1.0,
+    gpus_per_trial: Annotated[float, typer.Option("--gpus_per_trial", help="GPUs of a Ray worker; 0.5 lets two share one")] = 0.0,
+) -> None:
+    """Search for the best settings on validation; then train the winner and the defaults and judge both. Any setting is a flag for all trials."""
+    from gaterec.sources import parse_flags
+    from gaterec.tune import tune
+
+    try:
+        tune(
+            model,
+            dataset,
+            config_files.split(),
+            space=params_file,
+            flags=parse_flags(context.args),
+            out=out,
+            output_file=output_file,
+            display_file=display_file,
+            trials=trials,
+            sampler=sampler,
+            pruner=pruner,
+            against=against,
+            early_stop=early_stop,
+            workers=workers,
+            tool=tool,
+            storage=storage,
+            seeds=seeds,
+            yes=yes,
+            ray_address=ray_address,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+        )
+    except KeyboardInterrupt:
+        print("gaterec: stopped; the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command(context_settings=ANY_SETTING)
 def evaluate(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="a run folder")],

@@ -170,7 +170,9 @@ class _Matrix:
             sentences=[test.sentence for test in findings.tests],
             failed=findings.status,
             means=[self._mean(summary) for summary in findings.summaries if summary.done],
-            runs={label: [one.cell.folder for one in findings.outcomes if one.cell.label == label and one.done] for label in findings.entries},
+            runs={
+                label: [one.cell.folder for one in findings.outcomes if one.cell.label == label and one.done] for label in findings.entries
+            },
         )
 
     def _read(self, cell: Cell) -> bool:

@@ -38,8 +38,12 @@ class Plan(Section):
     against: Annotated[Against | None, BeforeValidator(none_word)] = Field(None, description="what is weighed against quality, if anything")
     early_stop: int | None = Field(None, ge=1, description="end the search after so many trials without a better one; never by default")
     workers: int | None = Field(None, ge=1, le=1024, description="trials at a time; one here, as many as fit on a cluster, by default")
-    tool: Annotated[Literal["local", "Ray"], BeforeValidator(_tool)] = Field("local", description="where trials run: this machine, or Ray's")
-    storage: str | None = Field(None, description="where trials are kept: a file, or postgresql://...; a file in the search's folder by default")
+    tool: Annotated[Literal["local", "Ray"], BeforeValidator(_tool)] = Field(
+        "local", description="where trials run: this machine, or Ray's"
+    )
+    storage: str | None = Field(
+        None, description="where trials are kept: a file, or postgresql://...; a file in the search's folder by default"
+    )
     seeds: int = Field(3, ge=1, le=1000, description="how many times the winner and the defaults are trained at the end")
     yes: bool = Field(False, description="try a grid of more than 10,000 points")
     ray_address: str | None = Field(None, description="a cluster that is there: HOST:PORT, or auto; one is begun here by default")

@@ -43,7 +43,9 @@ class Cluster:
         if not self.room:
             self.close()
             have = "; ".join(f"{machine.get('CPU', 0):g} cores and {machine.get('GPU', 0):g} GPUs" for machine in machines)
-            raise SettingsError(f"cpus_per_trial, gpus_per_trial: no machine has {cpus:g} cores and {gpus:g} GPUs for a trial; found {have}")
+            raise SettingsError(
+                f"cpus_per_trial, gpus_per_trial: no machine has {cpus:g} cores and {gpus:g} GPUs for a trial; found {have}"
+            )
         self._files = self._ray.put({file.name: file.read_bytes() for file in data.iterdir() if file.is_file()})
         self._data, self._threads = data, max(int(cpus), 1)
 

@@ -56,6 +56,7 @@ class Search:
         importance: setting -> its share of what makes the difference, 0 to 1; empty with too few trials.
         settings: of every trial, but for the searched ones.
         environment, command: to make it again.
+        confirmed: sentences about the winner beside the defaults, trained with several seeds and judged on test.
     """
 
     title: str
@@ -71,6 +72,7 @@ class Search:
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    confirmed: Sequence[str] = ()
 
     def of(self, *states: State) -> list[Trial]:
         """The trials in any of these states."""
