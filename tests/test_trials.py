@@ -46,5 +46,5 @@ def test_of_equally_good_ones_the_cheaper_is_on_the_front() -> None:
 
 
 def test_what_has_no_cost_is_on_the_front_only_where_nothing_is_as_good() -> None:
-    found = search(trial(0, 0.4), trial(1, 0.3, cost=5.0), trial(2, 0.2), cost="seconds")
+    found = search(trial(0, 0.4), trial(1, 0.3, cost=5.0), trial(2, 0.2), trial(3, 0.1, cost=math.nan), cost="seconds")
     assert numbers(found.front) == [0, 1]
