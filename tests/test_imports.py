@@ -10,7 +10,21 @@ import gaterec
 
 ROOT = Path(gaterec.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-OPTIONAL = {"pandas", "pyarrow", "wandb", "tensorboard", "vl_convert", "optuna", "ray", "faiss", "fastapi", "uvicorn", "prometheus_client"}
+OPTIONAL = {
+    "pandas",
+    "pyarrow",
+    "wandb",
+    "tensorboard",
+    "vl_convert",
+    "optuna",
+    "sqlalchemy",
+    "psycopg",
+    "ray",
+    "faiss",
+    "fastapi",
+    "uvicorn",
+    "prometheus_client",
+}
 TORCH_ALONE = ["losses", "metrics", "kernels"]
 
 
@@ -76,12 +90,35 @@ UPPER = {
     "page",
     "tune",
     "space",
+    "plan",
+    "study",
+    "search",
+    "workers",
+    "ray_workers",
+    "trials",
+    "tuning_page",
+    "tuning_tables",
+    "tuning_display",
     "recommend",
     "explain",
     "report",
     "recbole",
 }
-MIDDLE = {"train", "evaluate", "checkpoint", "prepare", "preflight", "run", "display", "loggers", "slices", "audit"}
+MIDDLE = {
+    "resume",
+    "costs",
+    "processes",
+    "train",
+    "evaluate",
+    "checkpoint",
+    "prepare",
+    "preflight",
+    "run",
+    "display",
+    "loggers",
+    "slices",
+    "audit",
+}
 
 
 def test_models_import_neither_data_nor_settings_nor_training() -> None:

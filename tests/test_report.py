@@ -206,15 +206,20 @@ def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
 
 def rendered(report: Report, folder: Path, then: str = "") -> str:
     """The page's elements after a browser has run its scripts, and `then` a while later."""
-    assert CHROMIUM
     write_report(report, folder / "report.html")
     with (folder / "report.html").open("a") as file:
         file.write(f"<script>setTimeout(() => {{ {then} }}, 2000)</script>")
+    return browsed(folder / "report.html")
+
+
+def browsed(page: Path) -> str:
+    """A page's elements after a browser has run its scripts, none of which had anything to complain of."""
+    assert CHROMIUM
     quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
     done = subprocess.run(
         [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={folder / 'profile'}"),
-            *("--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom", (folder / "report.html").as_uri()),
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={page.parent / 'profile'}"),
+            *("--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom", page.as_uri()),
         ],
         capture_output=True,
         text=True,

@@ -30,6 +30,11 @@ class Display:
         self.warnings = Console(stderr=True, soft_wrap=True, highlight=False, quiet=settings.state in {"ERROR", "CRITICAL"})
         self.settings = settings
 
+    @property
+    def animated(self) -> bool:
+        """Whether progress is shown in a place that is drawn again and again: on a terminal alone."""
+        return self.settings.show_progress and self.console.is_terminal and not self.console.quiet
+
     def line(self, text: str) -> None:
         """A sentence."""
         self.console.print(text, markup=False)
@@ -80,7 +85,7 @@ class Display:
     @contextmanager
     def stages(self) -> Iterator[Callable[[str], object]]:
         """Shows what is being done while it is done: call what this gives with each stage's name, "reading the log" say."""
-        if not self.settings.show_progress or not self.console.is_terminal or self.console.quiet:
+        if not self.animated:
             yield lambda text: None
             return
         with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=self.console, transient=True) as bar:
@@ -101,7 +106,6 @@ class Display:
 
     def _bar(self, unit: str) -> Progress:
         """A bar that counts units, shown on a terminal alone."""
-        visible = self.settings.show_progress and self.console.is_terminal and not self.console.quiet
         columns = (
             TextColumn(unit),
             MofNCompleteColumn(),
@@ -109,7 +113,7 @@ class Display:
             TextColumn("{task.description}"),
             TimeRemainingColumn(elapsed_when_finished=True),
         )
-        return Progress(*columns, console=self.console, disable=not visible, transient=True)
+        return Progress(*columns, console=self.console, disable=not self.animated, transient=True)
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -119,6 +123,17 @@ def counted(number: int, one: str, many: str = "") -> str:
     ('1 seed', '3 seeds', '2 entries')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """About how long something takes.
+
+    >>> duration(3.21), duration(100), duration(1800), duration(10_000)
+    ('3.2 s', '100 s', '30 min', '2.8 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -108,13 +108,17 @@ def commands(lines: Sequence[str]) -> str:
 
 def pairs(heading: str, values: Mapping[str, Any]) -> str:
     """Names and values, folded away."""
-    if not values:
-        return ""
-    rows = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(_plain(value))}</td></tr>\n' for name, value in values.items())
-    return f'<details>\n<summary>{escape(heading)}</summary>\n<table class="pairs"><tbody>\n{rows}</tbody></table>\n</details>\n'
+    return f"<details>\n<summary>{escape(heading)}</summary>\n{pair_table(values)}</details>\n" if values else ""
 
 
-def _plain(value: Any) -> str:
+def pair_table(values: Mapping[str, Any]) -> str:
+    """Names and values, in full."""
+    rows = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(plain(value))}</td></tr>\n' for name, value in values.items())
+    return f'<table class="pairs"><tbody>\n{rows}</tbody></table>\n' if values else ""
+
+
+def plain(value: Any) -> str:
+    """A value as text: JSON, but for text, which stays as it is."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gaterec.display import duration
 from gaterec.losses import form
 from gaterec.train import Trainer
 
@@ -52,8 +53,8 @@ def lines(trainer: Trainer, seconds: float) -> list[str]:
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     return [
         f"Before you wait: {len(batches.user):,} rows with {batches.targets:,} targets in {len(batches):,} steps an epoch; {parameters:,} parameters; "
-        f"{_size(held(trainer))} for weights (also the best), gradients and moments; about {_time(seconds)} an epoch, "
-        f"{_time(seconds * epochs)} for {epochs:,} epochs without validation, less when stopped early.",
+        f"{_size(held(trainer))} for weights (also the best), gradients and moments; about {duration(seconds)} an epoch, "
+        f"{duration(seconds * epochs)} for {epochs:,} epochs without validation, less when stopped early.",
         f"Loss: {form(settings.loss_type, len(trainer.model.item_table()[0]) - 1, settings.negatives.sample_num)}; {trainer.plan.reason}.",
     ]
 
@@ -73,9 +74,3 @@ def _stored(gradient: Tensor) -> Tensor:
 
 def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,5 +1,6 @@
 """What a search has found: one record per trial, whichever process or machine made it, and all of them together."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -80,8 +81,8 @@ class Search:
 
     @cached_property
     def ranked(self) -> list[Trial]:
-        """Those that are done, the best first; of equal ones the earlier first, whichever was done first."""
-        scored = [(trial.score, trial) for trial in self.of("done") if trial.score is not None]
+        """Those that are done and have a score, the best first; of equal ones the earlier first, whichever was done first."""
+        scored = [(trial.score, trial) for trial in self.of("done") if trial.score is not None and math.isfinite(trial.score)]
         return [trial for _, trial in sorted(scored, key=lambda pair: (-pair[0] if self.bigger else pair[0], pair[1].number))]
 
     @property
@@ -92,8 +93,17 @@ class Search:
     @property
     def front(self) -> list[Trial]:
         """Those of which none other is both better and cheaper (Pareto), the best score first; all there is with one objective is the winner."""
+        if self.cost is None:
+            return self.ranked[:1]
         found: list[Trial] = []
         for trial in self.ranked:
-            if not found or (trial.cost is not None and found[-1].cost is not None and trial.cost < found[-1].cost):
-                found.append(trial)
-        return found if self.cost is not None else found[:1]
+            if found and _price(trial) >= _price(found[-1]):
+                continue
+            if found and trial.score == found[-1].score:
+                found.pop()
+            found.append(trial)
+        return found
+
+
+def _price(trial: Trial) -> float:
+    return trial.cost if trial.cost is not None and math.isfinite(trial.cost) else math.inf
