@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -30,8 +31,8 @@ def server() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    make = [place / "initdb", "-D", folder / "data", "-U", "tester", "--auth=trust", "--no-sync"]
-    serve = [place / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", folder, "-F"]
+    make: list[str | Path] = [place / "initdb", "-D", folder / "data", "-U", "tester", "--auth=trust", "--no-sync"]
+    serve: list[str | Path] = [place / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", folder, "-F"]
     try:
         subprocess.run(make, user=who, cwd=folder, check=True, capture_output=True)
         with subprocess.Popen(serve, user=who, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
@@ -42,7 +43,7 @@ def server() -> Iterator[str]:
             try:
                 yield f"postgresql://tester:secret@127.0.0.1:{port}/postgres"
             finally:
-                process.terminate()
+                process.send_signal(signal.SIGINT)  # it would wait for connections that a failed test left open
                 process.stderr.read()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

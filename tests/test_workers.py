@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_data_is_opened_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         calls.append(arguments)
         return prepare(*arguments)
 
-    monkeypatch.setattr("gaterec.prepare.prepare", counting)
+    monkeypatch.setattr(sys.modules["gaterec.prepare"], "prepare", counting)
     workshop = Workshop()
     for length in (3, 4):
         messages(workshop, task(data, MAX_ITEM_LIST_LENGTH=length))
