@@ -205,22 +205,46 @@ def gated_maximum(values: Tensor, item_gate: Tensor, position_gate: Tensor) -> T
 
     out[b, t, d] = max_p a_p values[b, t - p, d]   with   a_p as in gated_average, over the events that there are
 
-    Args and result as in gated_average. The winners are found without a gradient, which then flows through them alone: memory stays
-    at (B, T, D) whatever the window.
+    Args and result as in gated_average. Of events that give the same maximum the latest one takes the whole gradient. Memory stays at
+    (B, T, D) whatever the window.
     """
-    length, window = values.shape[1], min(position_gate.shape[1], values.shape[1])
-    position_gate = position_gate[:, :window]
-    with torch.no_grad():
-        best = values.new_full(values.shape, -torch.inf)
-        winner = torch.zeros_like(values, dtype=torch.int64)
-        for p in range(window):
-            gate = shift(item_gate, p, -torch.inf) + position_gate[:, p, None]  # (B, T)
-            candidate = (torch.sigmoid(gate)[:, :, None] * shift(values, p)).masked_fill(gate[:, :, None] == -torch.inf, -torch.inf)
-            better = candidate > best
-            best = torch.where(better, candidate, best)
-            winner = torch.where(better, p, winner)
-        source = torch.arange(length, device=values.device)[:, None] - winner  # (B, T, D): where each winner stands
-    gate = item_gate.masked_fill(item_gate == -torch.inf, 0.0)[:, :, None].expand_as(values).gather(1, source)
-    distance = position_gate[:, :, None].expand(-1, -1, values.shape[2]).gather(1, winner)
-    chosen = torch.sigmoid(gate + distance) * values.gather(1, source)
-    return chosen.masked_fill(best == -torch.inf, 0.0)
+    result: Tensor = _GatedMaximum.apply(values, item_gate.to(values.dtype), position_gate.to(values.dtype))  # type: ignore[no-untyped-call]
+    return result
+
+
+class _GatedMaximum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, item_gate: Tensor, position_gate: Tensor) -> Tensor:
+        length, window = values.shape[1], position_gate.shape[1]
+        # What is no event is -inf behind an open gate: it never wins.
+        absent = item_gate == -torch.inf
+        events, gates = values.masked_fill(absent[:, :, None], -torch.inf), item_gate.masked_fill(absent, torch.inf)
+        best = torch.full_like(values, -torch.inf)
+        winner = torch.zeros_like(values, dtype=torch.uint8 if window <= 256 else torch.int32)  # how many events before its query it stands
+        for p in range(min(window, length)):
+            gate = torch.sigmoid(gates[:, : length - p] + position_gate[:, p, None])
+            candidate, so_far = events[:, : length - p] * gate[:, :, None], best[:, p:]  # (B, T - p, D)
+            if any(ctx.needs_input_grad):
+                # The last p to win is the largest. Writing it where it wins is several times slower than a maximum.
+                latest = winner[:, p:]
+                torch.maximum(latest, (candidate > so_far).to(winner.dtype).mul_(p), out=latest)
+            torch.maximum(so_far, candidate, out=so_far)
+        ctx.save_for_backward(values, item_gate, position_gate, winner)
+        return best.masked_fill_(best == -torch.inf, 0.0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        values, item_gate, position_gate, winner = ctx.saved_tensors
+        size = values.shape[2]
+        distance = winner.long()  # (B, T, D)
+        source = torch.arange(values.shape[1], device=values.device)[:, None] - distance  # (B, T, D): where each winner stands
+        by_item, by_distance = (part[:, :, None].expand(-1, -1, size) for part in (item_gate, position_gate))
+        # A window without events names its own position, whose gate is shut: it has no gradient.
+        gate = torch.sigmoid(by_item.gather(1, source) + by_distance.gather(1, distance))
+        d_candidate = gradients[0] * gate
+        d_gate = d_candidate * values.gather(1, source) * (1 - gate)
+        d_values = torch.zeros_like(values).scatter_add_(1, source, d_candidate)
+        d_item = torch.zeros_like(values).scatter_add_(1, source, d_gate).sum(-1)
+        d_distance = torch.zeros_like(by_distance).scatter_add_(1, distance, d_gate).sum(-1)
+        return d_values, d_item, d_distance
