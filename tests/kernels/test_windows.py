@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaterec.kernels.windows import Blocks, gated_average, gated_maximum, shift, sliding_sum
+from gaterec.kernels.windows import Blocks, gated_average, gated_maximum, sliding_sum
 
 Pool = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -37,6 +37,14 @@ def gates(batch: int, length: int, window: int, empty: float = 0.2, seed: int = 
     return random(batch, length, 3, seed=seed), item_gate, random(batch, window, seed=seed + 3)
 
 
+def shift(x: Tensor, steps: int, fill: float = 0.0) -> Tensor:
+    """(B, T, ...) moved `steps` positions later in time; what comes in at the start is `fill`."""
+    if steps == 0:
+        return x
+    start = x.new_full((x.shape[0], min(steps, x.shape[1]), *x.shape[2:]), fill)
+    return torch.cat([start, x[:, : -steps if steps < x.shape[1] else 0]], dim=1)
+
+
 def window_events(item_gate: Tensor, position_gate: Tensor, b: int, t: int) -> list[tuple[int, Tensor]]:
     """Where the real events of window t stand, and their gates."""
     reach = range(min(position_gate.shape[1], t + 1))
@@ -60,19 +68,6 @@ def plain_maximum(values: Tensor, item_gate: Tensor, position_gate: Tensor) -> T
         if events:
             out[b, t] = torch.stack([gate * values[b, at] for at, gate in events]).amax(0)
     return out
-
-
-@pytest.mark.parametrize("steps", [0, 1, 3, 4, 5, 9])
-def test_shift_moves_later_and_fills(steps: int) -> None:
-    x = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])
-    expected = [([-1.0] * steps + row)[:4] for row in x.tolist()]
-    assert shift(x, steps, -1.0).tolist() == expected
-
-
-def test_shift_keeps_further_dimensions() -> None:
-    x = random(2, 5, 3)
-    assert torch.equal(shift(x, 2)[:, 2:], x[:, :3])
-    assert not shift(x, 2)[:, :2].any()
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 5, 6, 7, 8, 13, 50])
@@ -124,6 +119,32 @@ def test_an_average_of_nearly_shut_gates_is_still_an_average() -> None:
 def test_gated_maximum_equals_its_plain_line(shape: tuple[int, int, int]) -> None:
     parts = gates(*shape)
     torch.testing.assert_close(gated_maximum(*parts), plain_maximum(*parts), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_of_the_gated_maximum_are_those_of_its_plain_line(shape: tuple[int, int, int]) -> None:
+    inputs = tuple(part.requires_grad_() for part in gates(*shape))
+    towards = random(shape[0], shape[1], 3, seed=9)
+    for fast, plain in zip(*(torch.autograd.grad(pool(*inputs), inputs, towards) for pool in (gated_maximum, plain_maximum)), strict=True):
+        torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12)
+
+
+def test_the_latest_of_equal_events_takes_the_gradient_of_the_maximum() -> None:
+    values = torch.tensor([[[2.0], [2.0], [1.0], [1.0]]], requires_grad=True)
+    gated_maximum(values, torch.full((1, 4), 1e4), torch.zeros(1, 3)).sum().backward()  # type: ignore[no-untyped-call]
+    assert values.grad is not None
+    assert values.grad.flatten().tolist() == [1.0, 3.0, 0.0, 0.0]
+
+
+def test_a_maximum_is_found_however_far_back_it_stands() -> None:
+    values = torch.zeros(1, 300, 1)
+    values[0, 0] = 1.0
+    values.requires_grad_()
+    out = gated_maximum(values, torch.full((1, 300), 1e4), torch.zeros(1, 300))
+    assert (out == 1.0).all()
+    out.sum().backward()  # type: ignore[no-untyped-call]
+    assert values.grad is not None
+    assert values.grad.flatten().tolist() == [300.0] + [0.0] * 299
 
 
 def test_negative_values_stay_negative_in_the_maximum() -> None:
