@@ -207,13 +207,13 @@ def test_nothing_is_chosen_on_test(here: Path, tmp_path: Path) -> None:
 
 # -- killed ----------------------------------------------------------------------------------------------------------------------------
 
-KILLS = int(os.environ.get("GATEREC_KILLS", "6"))
+KILLS = int(os.environ.get("GATEREC_KILLS", "4"))
 """How often a search or a worker is killed; 20 with 40 trials is what docs/tuning.md tells of."""
 
 
 def start(here: Path, out: Path, trials: int) -> "subprocess.Popen[str]":
     arguments = ["tune", "-d", here / "log.csv", f"--params_file={here / 'long.yaml'}", f"--out={out}", f"--trials={trials}"]
-    arguments += ["--sampler=random", "--workers=2", *SETTINGS, "--epochs=12", "--stopping_step=20"]
+    arguments += ["--sampler=random", "--workers=2", *SETTINGS, "--epochs=400", "--stopping_step=500", "--seeds=0"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
