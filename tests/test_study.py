@@ -192,11 +192,12 @@ def test_hopeless_trials_are_seen_by_their_curve(tmp_path: Path, pruner: Any, bi
         trial = begun(one)
         assert one.epoch(trial.number, 1, good) == (False, {1: good})
         assert one.epoch(trial.number, 2, 2 * good) == (False, {1: good, 2: 2 * good})
-        one.end(ended(trial, 2 * good))
+        assert one.epoch(trial.number, 3, 3 * good)[0] is False
+        one.end(ended(trial, 3 * good))
     bad = begun(one)
-    found = [one.epoch(bad.number, epoch, -9 * good) for epoch in (1, 2, 2)]  # told twice, as by a trial that goes on
-    assert [hopeless for hopeless, _ in found] == [pruner == "median"] * 3
-    assert found[-1][1] == {1: -9 * good, 2: -9 * good}
+    found = [one.epoch(bad.number, epoch, -9 * good) for epoch in (1, 3, 3)]  # told twice, as by a trial that goes on
+    assert [hopeless for hopeless, _ in found] == [False, *[pruner == "median"] * 2]  # no trial is judged by its first epochs
+    assert found[-1][1] == {1: -9 * good, 3: -9 * good}
     one.end(replace(bad, state="pruned", score=-9 * good, curve=[(1, -9 * good)], reason="after epoch 1"))
     assert (one.trials()[-1].state, one.trials()[-1].reason) == ("pruned", "after epoch 1")
     one.close()

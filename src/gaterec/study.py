@@ -244,7 +244,7 @@ def _short(value: Any) -> str:
 
 def _pruner(optuna: Any, name: Pruner, epochs: int) -> Any:
     if name == "median":
-        return optuna.pruners.MedianPruner()
+        return optuna.pruners.MedianPruner(n_warmup_steps=max(epochs // 10, 2))
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=max(epochs, 1))
     return optuna.pruners.NopPruner()

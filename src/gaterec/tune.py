@@ -41,7 +41,7 @@ from gaterec.train import pick_device
 from gaterec.trials import Search, Trial
 from gaterec.tuning_display import SearchDisplay
 from gaterec.tuning_page import render
-from gaterec.tuning_tables import frame, hyper_result, text_rows
+from gaterec.tuning_tables import chosen_text, frame, hyper_result, text_rows
 from gaterec.workers import LocalWorker, Task, Worker, shares
 
 TRIALS = 100
@@ -358,9 +358,9 @@ class _Tuning:
             front = ", ".join(str(trial.number) for trial in found.front)
             display.line(f"Trials of which none other is both better and cheaper: {front}")
         for trial in found.of("pruned"):
-            display.line(f"pruned: trial {trial.number}: {_told(trial.chosen)}: {trial.reason}")
+            display.line(f"pruned: trial {trial.number}: {chosen_text(trial.chosen)}: {trial.reason}")
         for trial in found.of("failed"):
-            display.warn(f"failed: trial {trial.number}: {_told(trial.chosen)}: {trial.reason}")
+            display.warn(f"failed: trial {trial.number}: {chosen_text(trial.chosen)}: {trial.reason}")
 
 
 def _plan(content: Mapping[str, Any]) -> Plan:
@@ -431,10 +431,6 @@ def _entry(settings: Settings, chosen: Mapping[str, Any]) -> str:
 
 def _literal(value: Any) -> str:
     return value if isinstance(value, str) and value.isidentifier() else repr(value)
-
-
-def _told(chosen: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in chosen.items())
 
 
 def _plain(value: Any) -> Any:
