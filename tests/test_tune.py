@@ -20,6 +20,7 @@ import gaterec
 import gaterec.page
 from gaterec import processes
 from gaterec.checkpoint import read_info
+from tests import postgres
 from tests.commands import Outcome, write_log
 from tests.commands import gaterec as command
 
@@ -154,6 +155,20 @@ def test_more_trials_of_the_same_search(here: Path, tmp_path: Path) -> None:
     assert "2 of 3 trials are finished already" in outcome.out
     assert scores(tmp_path)[:2] == before
     assert len(scores(tmp_path)) == 3
+
+
+def test_trials_may_be_kept_on_a_server(here: Path, tmp_path: Path) -> None:
+    if postgres.programs() is None:
+        pytest.skip("needs PostgreSQL")
+    with postgres.server() as address:
+        assert tune(here, tmp_path, f"--storage={address}", "--trials=1").code == 0
+        outcome = tune(here, tmp_path, f"--storage={address}", "--trials=2")
+    assert outcome.code == 0, outcome.err
+    assert "1 of 2 trials are finished already" in outcome.out
+    assert [row[:2] for row in scores(tmp_path)] == [(0, "done"), (1, "done")]
+    assert not list(tmp_path.glob("*.db"))
+    for text in (outcome.out, *(file.read_text() for file in tmp_path.iterdir() if file.suffix in {".html", ".json", ".yaml", ".result"})):
+        assert "secret" not in text
 
 
 def test_from_python_with_a_frame(here: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Study:
             names = optuna.study.get_all_study_names(kept)
             others = [other for other in names if other != name]
             if alone and others:
-                raise RunError(f"storage: {_shown(storage)}: belongs to another search, {others[0]}; give another --storage or --out")
+                raise RunError(f"storage: {shown(storage)}: belongs to another search, {others[0]}; give another --storage or --out")
             self._study = optuna.create_study(
                 storage=kept, study_name=name, directions=directions, load_if_exists=True, pruner=_pruner(optuna, pruner, epochs)
             )
@@ -82,7 +82,7 @@ class Study:
             if name not in names:
                 self._study.set_user_attr(IDENTITY, dict(identity))
         try:
-            check_same(f"storage: {_shown(storage)}", self._study.user_attrs.get(IDENTITY, {}), identity)
+            check_same(f"storage: {shown(storage)}", self._study.user_attrs.get(IDENTITY, {}), identity)
         except RunError:
             self.close()
             raise
@@ -223,7 +223,7 @@ def storage_address(storage: str | Path | None, folder: Path) -> tuple[str, bool
         except ImportError:
             raise SettingsError("storage: the driver for PostgreSQL is not installed; pip install 'gaterec[postgres]'") from None
         return f"postgresql+psycopg://{rest}", False
-    raise SettingsError(f"storage: expected a file, or an address that begins with postgresql:// or sqlite:///, found {_shown(text)}")
+    raise SettingsError(f"storage: expected a file, or an address that begins with postgresql:// or sqlite:///, found {shown(text)}")
 
 
 def check_same(where: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -261,7 +261,7 @@ def _told(storage: str) -> Iterator[None]:
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError) as error:
         cause = getattr(error, "orig", None) or error.__cause__ or error
         reason = str(getattr(cause, "orig", None) or cause).strip().splitlines() or [type(error).__name__]
-        raise RunError(f"storage: {_shown(storage)}: can't be used: {reason[0]}") from None
+        raise RunError(f"storage: {shown(storage)}: can't be used: {reason[0]}") from None
 
 
 @contextmanager
@@ -272,8 +272,8 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _shown(storage: str) -> str:
-    """An address without its password; of a file its path."""
+def shown(storage: str) -> str:
+    """A storage as it may be shown: an address without its password; of a file its path."""
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", storage).removeprefix("sqlite:///")
 
 

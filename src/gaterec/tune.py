@@ -36,7 +36,7 @@ from gaterec.search import Leader
 from gaterec.settings import Environment, Settings
 from gaterec.sources import Source, check_dictionary, describe, read_config_file, resolve_sources
 from gaterec.space import Range, Space, check_space, read_space
-from gaterec.study import Sampler, Study, check_same, storage_address
+from gaterec.study import Sampler, Study, check_same, shown, storage_address
 from gaterec.train import pick_device
 from gaterec.trials import Search, Trial
 from gaterec.tuning_display import SearchDisplay
@@ -444,5 +444,7 @@ def _command(sources: Sequence[Source], data: Path | None, space: Path, how: Pla
     if data is not None:
         flags["dataset"] = data
     flags |= {"params_file": space, **how.model_dump(exclude_defaults=True), **({} if out is None else {"out": out})}
+    if how.storage is not None:
+        flags["storage"] = shown(how.storage)
     words = [f"--{name}" if name == "yes" else f"--{name}={shlex.quote(str(value))}" for name, value in flags.items()]
     return " ".join(["gaterec tune", *words])
