@@ -11,7 +11,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -69,23 +69,22 @@ class Study:
         self._optuna, self.space, self.sampler, self.seed, self.costs, self.bigger = optuna, space, sampler, seed, costs, bigger
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         directions: list[Any] = ["maximize" if bigger else "minimize", *(["minimize"] if costs else [])]
-        with _told(storage):
-            kept = self._storage = optuna.storages.RDBStorage(storage)
-            names = optuna.study.get_all_study_names(kept)
+        self._unlock: Callable[[], object] = lambda: None
+        with ExitStack() as failing, _told(storage):
+            self._storage = optuna.storages.RDBStorage(storage)
+            failing.callback(self.close)
+            names = optuna.study.get_all_study_names(self._storage)
             others = [other for other in names if other != name]
             if alone and others:
                 raise RunError(f"storage: {shown(storage)}: belongs to another search, {others[0]}; give another --storage or --out")
             self._study = optuna.create_study(
-                storage=kept, study_name=name, directions=directions, load_if_exists=True, pruner=_pruner(optuna, pruner, epochs)
+                storage=self._storage, study_name=name, directions=directions, load_if_exists=True, pruner=_pruner(optuna, pruner, epochs)
             )
-            self._unlock = _locked(kept, name)
+            self._unlock = _locked(self._storage, name)
             if name not in names:
                 self._study.set_user_attr(IDENTITY, dict(identity))
-        try:
             check_same(f"storage: {shown(storage)}", self._study.user_attrs.get(IDENTITY, {}), identity)
-        except RunError:
-            self.close()
-            raise
+            failing.pop_all()
         self._points = space.points() if sampler == "grid" else self._drawn() if sampler == "random" else None
         self._behind = 0
 
