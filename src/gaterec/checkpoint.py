@@ -3,6 +3,7 @@
 A run folder holds all that judging, serving and explaining need, without the dataset and without pickle:
 
     weights.safetensors   the model's tensors
+    histories.safetensors all events: the items of each person in order of time, and where each person's begin
     run.json              settings, protocol, figures, every epoch, environment, fingerprint of the data
     users.parquet         ids of people in the order of their numbers; row 0 is "someone we don't know"
     items.parquet         ids of items likewise (row 0 is padding) with the columns of the `.item` file, and how often each was chosen
@@ -20,10 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 
 import gaterec
+from gaterec.data.interactions import Interactions
 from gaterec.errors import GaterecError, RunError
 from gaterec.files import read_tensors, write_tensors
 from gaterec.models import model_class
@@ -127,7 +130,13 @@ class LoadedRun:
 
 
 def write_run(
-    folder: Path, model: SequenceEncoder, users: pl.DataFrame, items: pl.DataFrame, ranks: pl.DataFrame, info: Mapping[str, Any]
+    folder: Path,
+    model: SequenceEncoder,
+    interactions: Interactions,
+    users: pl.DataFrame,
+    items: pl.DataFrame,
+    ranks: pl.DataFrame,
+    info: Mapping[str, Any],
 ) -> None:
     """Fill an empty folder with everything but the report.
 
@@ -135,6 +144,8 @@ def write_run(
         RunError: a file can't be written.
     """
     write_tensors(folder / "weights.safetensors", model.state_dict(), {"model": type(model).__name__})
+    histories = {"item": torch.from_numpy(interactions.item), "offsets": torch.from_numpy(interactions.offsets)}
+    write_tensors(folder / "histories.safetensors", histories, {})
     try:
         users.write_parquet(folder / "users.parquet")
         items.write_parquet(folder / "items.parquet")
@@ -194,6 +205,21 @@ def load_run(folder: str | Path) -> LoadedRun:
     except GaterecError as error:
         raise RunError(f"{folder}: is not whole: {error}") from None
     return LoadedRun(folder, settings, model.eval(), users, items, info)
+
+
+def load_histories(run: LoadedRun) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) int32 and (U + 1,) int64: the items of all events, and where each person's begin (see gaterec.data.interactions).
+
+    Raises:
+        RunError: they are not there, as in runs of a gaterec before them, or damaged.
+    """
+    if not (run.folder / "histories.safetensors").exists():
+        raise RunError(f"{run.folder}: has no histories, as it was made by an older gaterec; train it again")
+    tensors, _ = read_tensors(run.folder / "histories.safetensors")
+    item, offsets = tensors["item"].numpy(), tensors["offsets"].numpy()
+    if len(offsets) != len(run.users) + 1:
+        raise RunError(f"{run.folder}: is not whole: expected the histories of {len(run.users) - 1:,} people, found {len(offsets) - 2:,}")
+    return item, offsets
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -350,7 +350,7 @@ def _write_folder(
         }
     )
     with folder_written_whole(folder) as part:
-        write_run(part, model, users, items, per_answer, info)
+        write_run(part, model, interactions, users, items, per_answer, info)
         write_report(_report(settings, prepared, judgement, info), part / "report.html")
 
 

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gaterec.models.encoder import SequenceEncoder
+from gaterec.models.encoder import SequenceEncoder, Terms
 from gaterec.section import Section
 
 
@@ -38,6 +38,12 @@ class BPR(SequenceEncoder):
     def encode(self, users: Tensor, items: Tensor) -> Tensor:
         person: Tensor = self.user(users)
         return person[:, None].expand(-1, items.shape[1], -1)  # (B, T, D)
+
+    def terms(self, user: Tensor, items: Tensor) -> Terms:
+        """See SequenceEncoder.terms: lasting taste is all there is."""
+        person: Tensor = self.user(user)
+        none = person.new_zeros(len(items), len(person))
+        return Terms(person, none, none)
 
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         return self.item.weight, None

@@ -8,12 +8,32 @@ written once works with every model. Item 0 is padding; user 0 is someone we don
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from gaterec.section import Section
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A query as the sum that it is: lasting + gated.sum(0) + direct.sum(0).
+
+    Attributes:
+        lasting: (D,) what belongs to the person alone.
+        gated: (T, D) what each event adds through the gates.
+        direct: (T, D) what each event adds by itself.
+        instance_gate: (T,) how far each event is let in, 0 to 1; None without such a gate.
+        feature_gate: (T, D) how far each feature of each event is, 0 to 1; None likewise.
+    """
+
+    lasting: Tensor
+    gated: Tensor
+    direct: Tensor
+    instance_gate: Tensor | None = None
+    feature_gate: Tensor | None = None
 
 
 class SequenceEncoder(nn.Module, ABC):
@@ -50,6 +70,15 @@ class SequenceEncoder(nn.Module, ABC):
     @abstractmethod
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         """The items to compare queries with: weight (V, D) and bias (V,), or None for no bias."""
+
+    def terms(self, user: Tensor, items: Tensor) -> Terms | None:
+        """The terms of the query behind the last event, for a model whose query is such a sum; None for any other.
+
+        Args:
+            user: () whose history it is.
+            items: (T,) events in order, at most L of them, no padding.
+        """
+        return None
 
     def penalty(self, users: Tensor, items: Tensor, targets: Tensor) -> Tensor | None:
         """What the model adds to the loss of a batch to keep its weights small; None for nothing.

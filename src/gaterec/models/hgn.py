@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gaterec.kernels.windows import gated_average, gated_maximum, sliding_sum
-from gaterec.models.encoder import SequenceEncoder
+from gaterec.models.encoder import SequenceEncoder, Terms
 from gaterec.section import Section
 
 Weight = Annotated[float, Field(ge=0.0)]
@@ -88,6 +88,26 @@ class HGN(SequenceEncoder):
         item_gate = item_gate.masked_fill(padding, -torch.inf)
         pool = gated_average if self.settings.pooling_type == "average" else gated_maximum
         return pool(gated, item_gate, position_gate)
+
+    def terms(self, user: Tensor, items: Tensor) -> Terms:
+        """See SequenceEncoder.terms: the equations above, term by term, for one person; max pooling gives each feature to the event that won it."""
+        person, event = self.user(user), self.item(items)  # (D,), (T, D)
+        open_features = torch.sigmoid(self.feature_item(event) + self.feature_user(person)) if self.settings.feature_gate else None
+        gated = event if open_features is None else event * open_features
+        gate = None
+        if self.settings.instance_gate:
+            distance = torch.arange(len(items) - 1, -1, -1, device=items.device)
+            gate = torch.sigmoid(self.instance_item(gated).squeeze(-1) + self.instance_user(person)[distance])  # (T,)
+        let_in = gated if gate is None else gate[:, None] * gated
+        if self.settings.pooling_type == "average":
+            pooled = let_in / (len(items) if gate is None else gate.sum())
+        else:
+            # Of equal events the latest wins, as in gated_maximum.
+            winner = len(items) - 1 - let_in.flip(0).argmax(0)  # (D,)
+            pooled = torch.zeros_like(let_in).scatter(0, winner[None], let_in.gather(0, winner[None]))
+        none = torch.zeros_like(event)
+        lasting = person if self.settings.user_term else torch.zeros_like(person)
+        return Terms(lasting, pooled, event if self.settings.item_item else none, gate, open_features)
 
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         return self._answers.weight, self.bias

@@ -1,0 +1,132 @@
+"""Why an item was recommended, exactly: a score is a sum, and every term of it belongs to something that a person can see.
+
+    score = user . Q_j + sum over events of (gated event . Q_j) + sum over events of (event . Q_j) + bias_j
+
+Models that are no such sum (attention, recurrence, convolution) are explained by leaving one event out at a time, and say so.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from gaterec.recommend import Person, Recommender, RequestError
+
+EXACT, LEFT_OUT = "exact sum", "leave-one-event-out"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A score and its parts.
+
+    Attributes:
+        user, item: whose, and of what.
+        score: the model's.
+        method: EXACT, where lasting + bias + all of `events` is the score; or LEFT_OUT, where each event's part is how much the score falls without it.
+        lasting: of the person's lasting taste; None where the model doesn't part it off.
+        bias: of the item alone; None likewise.
+        events: one row per event in reach, the latest last: item, title where there is one, gated, direct (their parts), total, instance_gate, and
+            what_if: the score without that event, computed anew.
+        feature_gates: (T, D) how far each feature of each event is open; None without such a gate.
+    """
+
+    user: str | None
+    item: str
+    score: float
+    method: str
+    lasting: float | None
+    bias: float | None
+    events: pl.DataFrame
+    feature_gates: Tensor | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "user": self.user,
+            "item": self.item,
+            "score": self.score,
+            "method": self.method,
+            "lasting": self.lasting,
+            "bias": self.bias,
+            "events": self.events.to_dicts(),
+        }
+
+    def __str__(self) -> str:
+        """In words: because you chose A (41%) and B (22%), and your taste over the long run (30%). Shares are of all that speaks for the item."""
+        name = "title" if "title" in self.events.columns else "item"
+        parts = [(f"you chose {title or item}", total) for item, title, total in self.events.select("item", name, "total").iter_rows()]
+        if self.lasting is not None:
+            parts.append(("your taste over the long run", self.lasting))
+        if self.bias is not None:
+            parts.append(("many choose it", self.bias))
+        together = sum(value for _, value in parts if value > 0)
+        best = sorted((part for part in parts if part[1] > 0), key=lambda part: -part[1])[:3]
+        if not best:
+            return "nothing in your history speaks for it"
+        told = [f"{words} ({100 * value / together:.0f}%)" for words, value in best]
+        return f"because {', '.join(told[:-1])}{' and ' if len(told) > 1 else ''}{told[-1]}"
+
+
+@torch.inference_mode()
+def explain(recommender: Recommender, user: Any, item: Any, history: list[Any] | None = None) -> Explanation:
+    """Why an item would be recommended to a person.
+
+    Args:
+        user: an id, or None for someone with a history alone.
+        history: newer events of a known person, all events of another.
+
+    Raises:
+        RequestError: an unknown item, or someone of whom nothing is known.
+    """
+    target = recommender.item_number(item)
+    (person,) = recommender.people(None if user is None else [user], [history or []])
+    if not len(person.items):
+        raise RequestError(
+            f"user {person.id!r}: nothing is known of this person, so popular items are recommended, and there is nothing to explain"
+        )
+    items = person.items[-recommender.settings.MAX_ITEM_LIST_LENGTH :]
+    score = _score(recommender, person, items, target)
+    what_if = [
+        _score(recommender, person, _without(person.items, len(person.items) - len(items) + place), target) for place in range(len(items))
+    ]
+    model = recommender.model
+    terms = model.terms(torch.tensor(person.number), torch.from_numpy(items.astype("int64")))
+    if terms is None:
+        total = torch.tensor([score - other for other in what_if])
+        gated = direct = gate = None
+        lasting = bias = features = None
+    else:
+        weight, biases = model.item_table()
+        vector = weight[target]
+        gated, direct = terms.gated @ vector, terms.direct @ vector
+        total, gate, features = gated + direct, terms.instance_gate, terms.feature_gate
+        lasting, bias = float(terms.lasting @ vector), 0.0 if biases is None else float(biases[target])
+        found = lasting + bias + float(total.sum())
+        assert abs(found - score) <= 1e-5 * max(1.0, abs(score), float(total.abs().sum())), f"terms sum to {found}, the score is {score}"
+    ids, titles = recommender.items.to_series(0), recommender.titles
+    events = pl.DataFrame({"item": ids.gather(items)})
+    if titles is not None:
+        events = events.with_columns(recommender.items[titles].gather(items).cast(pl.String).alias("title"))
+    columns = {"gated": gated, "direct": direct, "total": total, "instance_gate": gate}
+    events = events.with_columns(
+        **{
+            name: pl.Series(None if values is None else values.tolist(), dtype=pl.Float64)
+            if values is not None
+            else pl.lit(None, pl.Float64)
+            for name, values in columns.items()
+        },
+        what_if=pl.Series(what_if, dtype=pl.Float64),
+    )
+    return Explanation(person.id, ids[target], score, LEFT_OUT if terms is None else EXACT, lasting, bias, events, features)
+
+
+def _score(recommender: Recommender, person: Person, items: Any, target: int) -> float:
+    return float(recommender.scores([Person(person.id, person.number, items)])[0, target])
+
+
+def _without(items: Any, place: int) -> Any:
+    import numpy as np
+
+    return np.delete(items, place)
