@@ -55,8 +55,8 @@ class Explanation:
 
     def __str__(self) -> str:
         """In words: because you chose A (41%) and B (22%), and your taste over the long run (30%). Shares are of all that speaks for the item."""
-        name = "title" if "title" in self.events.columns else "item"
-        parts = [(f"you chose {title or item}", total) for item, title, total in self.events.select("item", name, "total").iter_rows()]
+        names = pl.coalesce("title", "item") if "title" in self.events.columns else pl.col("item")
+        parts = [(f"you chose {name}", total) for name, total in self.events.select(names, "total").iter_rows()]
         if self.lasting is not None:
             parts.append(("your taste over the long run", self.lasting))
         if self.bias is not None:
@@ -108,7 +108,7 @@ def explain(recommender: Recommender, user: Any, item: Any, history: list[Any] |
     ids, titles = recommender.items.to_series(0), recommender.titles
     events = pl.DataFrame({"item": ids.gather(items)})
     if titles is not None:
-        events = events.with_columns(recommender.items[titles].gather(items).cast(pl.String).alias("title"))
+        events = events.with_columns(titles.gather(items).alias("title"))
     columns = {"gated": gated, "direct": direct, "total": total, "instance_gate": gate}
     events = events.with_columns(
         **{

@@ -57,7 +57,7 @@ class Recommender:
 
     Attributes:
         run: likewise.
-        titles: the column of the items that people know them by; None where there is none.
+        titles: (V,) what people know items by; None where the `.item` file has nothing of the kind.
     """
 
     def __init__(self, run: LoadedRun) -> None:
@@ -66,7 +66,7 @@ class Recommender:
         self._users = _numbers(run.users)
         self._items = _numbers(run.items)
         self._newer: dict[str, list[int]] = {}
-        self.titles = title_column(run.items)
+        self.titles = titles(run.items)
 
     @property
     def settings(self) -> Settings:
@@ -116,7 +116,7 @@ class Recommender:
             seen: whether items of the history may come again.
             deny: items that may not come.
             allow: the only items that may.
-            where: column of the `.item` file -> value: only items that have it (one of the words, where the column holds several).
+            where: column of the `.item` file -> value: only items that have it (among others, where the column holds lists).
             strict: refuse unknown people.
 
         Returns:
@@ -144,7 +144,7 @@ class Recommender:
             }
         )
         if self.titles is not None:
-            frame = frame.with_columns(self.run.items[self.titles].gather(items).cast(pl.String).alias("title"))
+            frame = frame.with_columns(self.titles.gather(items).alias("title"))
         return frame.to_pandas() if type(users).__module__.partition(".")[0] == "pandas" else frame
 
     def score(self, user: Any, items: Iterable[Any], history: Iterable[Any] | None = None) -> list[float]:
@@ -163,7 +163,7 @@ class Recommender:
         alike[[0, number]] = -torch.inf
         values, found = alike.topk(min(k, len(alike) - 2))
         frame = pl.DataFrame({"item": self.run.items.to_series(0).gather(found.numpy()), "score": values.numpy()})
-        return frame if self.titles is None else frame.with_columns(self.run.items[self.titles].gather(found.numpy()).alias("title"))
+        return frame if self.titles is None else frame.with_columns(self.titles.gather(found.numpy()).alias("title"))
 
     def update(self, user: Any, event: Any) -> None:
         """One more event of a person, known or not, which counts in every later answer. Kept in memory alone."""
@@ -258,9 +258,9 @@ class Recommender:
         for column, value in (where or {}).items():
             if column not in self.run.items.columns:
                 raise RequestError(f"where: {column}: items have no such column; {nearest(column, self.run.items.columns[1:])}")
-            texts = self.run.items[column].cast(pl.String).fill_null("")
-            has = texts.str.split(" ").list.contains(str(value)) | (texts == str(value))
-            barred |= ~torch.from_numpy(has.to_numpy().copy())
+            values = self.run.items[column]
+            has = values.list.contains(str(value)) if values.dtype == pl.List(pl.String) else values.cast(pl.String) == str(value)
+            barred |= ~torch.from_numpy(has.fill_null(False).to_numpy().copy())
         barred[[self.item_number(item) for item in deny]] = True
         barred[0] = True
         return barred
@@ -275,11 +275,14 @@ def load(folder: str | Path) -> Recommender:
     return Recommender(load_run(folder))
 
 
-def title_column(items: pl.DataFrame) -> str | None:
-    """The column of items that people know them by: the first of text whose name says title or name; None without one."""
+def titles(items: pl.DataFrame) -> pl.Series | None:
+    """(V,) what people know items by: the first column of text whose name says title or name; None without one."""
     for column in items.columns[1:]:
-        if items.schema[column] == pl.String and any(word in column.lower() for word in ("title", "name")):
-            return column
+        if any(word in column.lower() for word in ("title", "name")):
+            if items.schema[column] == pl.List(pl.String):
+                return items[column].list.join(" ")
+            if items.schema[column] == pl.String:
+                return items[column]
     return None
 
 
