@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/.installed
 	$(BIN)/gaterec run --MAX_ITEM_LIST_LENGTH=10 --learning_rate=0.005 --dropout=0.3 --repeatable=False
+	$(BIN)/gaterec recommend saved --users=u0001,u0002,u0003 -k 3 --why
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist worksteal

@@ -22,6 +22,7 @@ NAMES = (
     "prepare",
     "startup",
     "quality",
+    "new_people",
 )
 """The modules of this package that hold a BENCHMARK, in the order in which they run and stand on the page."""
 

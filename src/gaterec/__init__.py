@@ -13,9 +13,9 @@ __version__ = "0.1.0"
 __all__ = ["GaterecError", "compare", "load", "prepare", "run", "tune"]
 
 if TYPE_CHECKING:
-    from gaterec.checkpoint import load_run as load
     from gaterec.compare import compare
     from gaterec.errors import GaterecError
+    from gaterec.recommend import load
     from gaterec.run import prepare_folder as prepare
     from gaterec.run import run
     from gaterec.tune import tune
@@ -25,7 +25,7 @@ _PUBLIC = {
     "compare": ("gaterec.compare", "compare"),
     "tune": ("gaterec.tune", "tune"),
     "prepare": ("gaterec.run", "prepare_folder"),
-    "load": ("gaterec.checkpoint", "load_run"),
+    "load": ("gaterec.recommend", "load"),
     "GaterecError": ("gaterec.errors", "GaterecError"),
 }
 

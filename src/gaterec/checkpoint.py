@@ -186,6 +186,20 @@ def read_info(folder: Path) -> dict[str, Any]:
     return dict(info)
 
 
+def newest_run(folder: Path) -> Path:
+    """The folder itself where it is a run, else the newest run in it.
+
+    Raises:
+        RunError: there is neither.
+    """
+    if (folder / "run.json").exists():
+        return folder
+    runs = sorted(folder.glob("*/run.json"), key=lambda file: file.stat().st_mtime)
+    if not runs:
+        raise RunError(f"{folder}: expected a run folder, or a folder of them, found {'no run in it' if folder.is_dir() else 'no such folder'}")
+    return runs[-1].parent
+
+
 def load_run(folder: str | Path) -> LoadedRun:
     """Read a run folder; nothing in it is executed and the dataset is not needed.
 

@@ -152,6 +152,44 @@ def evaluate(
     evaluate_run(folder, parse_flags(context.args), dataset=dataset, config_file_list=config_files.split())
 
 
+RUN = Annotated[Path, typer.Argument(help="a run folder, or a folder of them, whose newest is taken")]
+
+
+@app.command()
+def recommend(
+    folder: RUN,
+    users: Annotated[str | None, typer.Option("--users", "-u", help="ids, separated by commas; all for everybody in the log")] = None,
+    history: Annotated[str, typer.Option("--history", help="item ids: newer events of one user, or all of somebody without an id")] = "",
+    k: Annotated[int, typer.Option("-k", "--k", help="how many items each")] = 10,
+    seen: Annotated[bool, typer.Option("--seen", help="items of the history may come again")] = False,
+    deny: Annotated[str, typer.Option("--deny", help="item ids that may not come")] = "",
+    allow: Annotated[str | None, typer.Option("--allow", help="the only item ids that may")] = None,
+    where: Annotated[list[str] | None, typer.Option("--where", help="COLUMN=VALUE of the .item file: only items that have it")] = None,
+    why: Annotated[bool, typer.Option("--why", help="say why, item by item")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="refuse people whom the run does not know")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="a folder of Parquet files in place of a table on the screen")] = None,
+) -> None:
+    """What people would choose next, by a trained run."""
+    from gaterec.recommend_command import recommend
+
+    recommend(
+        folder, users=users, history=history, k=k, seen=seen, deny=deny, allow=allow, where=where or [], why=why, strict=strict, out=out
+    )
+
+
+@app.command()
+def explain(
+    folder: RUN,
+    item: Annotated[str, typer.Option("--item", "-i", help="the item's id")],
+    user: Annotated[str | None, typer.Option("--user", "-u", help="the person's id")] = None,
+    history: Annotated[str, typer.Option("--history", help="item ids: newer events of the person, or all of somebody without an id")] = "",
+) -> None:
+    """Why a trained run would recommend an item to a person: every part of the score."""
+    from gaterec.recommend_command import explain
+
+    explain(folder, user, item, history)
+
+
 @app.command(context_settings=ANY_SETTING)
 def prepare(
     context: typer.Context,

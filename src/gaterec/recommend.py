@@ -5,6 +5,7 @@ Ids are the outside world's own, as text or as anything whose text they are. Not
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from gaterec.checkpoint import LoadedRun, load_histories, load_run
 from gaterec.errors import GaterecError, nearest
-from gaterec.kernels.ranking import rank
+from gaterec.kernels.ranking import SCORES_AT_A_TIME, rank
 from gaterec.models.encoder import SequenceEncoder, masked_bias
 from gaterec.settings import Settings
 
@@ -130,7 +131,7 @@ class Recommender:
         if not isinstance(k, int) or k < 1:
             raise RequestError(f"k: expected a whole number from 1 on, found {k!r}")
         barred = self._barred(deny, allow, where)
-        lists, scores = self._best(people, k, barred, seen)
+        lists, scores = self.best(people, k, barred, seen=seen)
         filled = lists > 0
         row, place = np.nonzero(filled)
         items = lists[row, place]
@@ -216,38 +217,54 @@ class Recommender:
         return torch.cat(parts)
 
     @torch.inference_mode()
-    def scores(self, people: Sequence[Person]) -> Tensor:
-        """(C, V) scores; of people without events the items' counts."""
-        scores = self.model.scores(self.queries(people))
+    def scores(self, people: Sequence[Person], queries: Tensor | None = None) -> Tensor:
+        """(C, V) the scores of all items, -inf for padding; of people without events the items' counts in training.
+
+        Args:
+            queries: (C, D), where they are known already.
+        """
+        scores = self.model.scores(self.queries(people) if queries is None else queries)
         nobody = [row for row, person in enumerate(people) if not len(person.items)]
         if nobody:
-            counts = torch.from_numpy(self.run.items["training_count"].to_numpy().astype(np.float32))
-            scores[nobody] = masked_bias(counts[:, None], counts)
+            scores[nobody] = self._popularity
         return scores
 
+    @cached_property
+    def _popularity(self) -> Tensor:
+        counts = torch.from_numpy(self.run.items["training_count"].to_numpy().astype(np.float32))
+        return masked_bias(counts[:, None], counts)
+
     @torch.inference_mode()
-    def _best(self, people: Sequence[Person], k: int, barred: Tensor, seen: bool) -> tuple[np.ndarray, np.ndarray]:
-        """(C, k) the numbers of the best items, 0 where none is left, and (C, k) their scores."""
+    def best(self, people: Sequence[Person], k: int, barred: Tensor | None = None, *, seen: bool) -> tuple[np.ndarray, np.ndarray]:
+        """(C, k) the numbers of the best items, 0 where none is left, and (C, k) their scores.
+
+        Args:
+            barred: (V,) which items may not come.
+            seen: whether items of the history may come again.
+        """
+        size = len(self._items) + 1
+        k = min(k, size - 1)
         if not people:
             return np.zeros((0, k), dtype=np.int64), np.zeros((0, k), dtype=np.float32)
-        size, empty = len(self._items) + 1, torch.zeros(0, dtype=torch.int64)
-        kept = torch.zeros(len(people), min(k, size - 1))
+        queries, found = self.queries(people), np.zeros((len(people), k), dtype=np.float32)
+        past = [np.empty(0, dtype=np.int64) if seen else person.items for person in people]
 
         def rows(begin: int, end: int) -> Tensor:
-            scores = self.scores(people[begin:end])
-            scores.masked_fill_(barred, -torch.inf)
-            if not seen:
-                for row, person in enumerate(people[begin:end]):
-                    scores[row, person.items] = -torch.inf
+            scores = self.scores(people[begin:end], queries[begin:end])
+            if barred is not None:
+                scores.masked_fill_(barred, -torch.inf)
+            at = np.concatenate([row * size + items.astype(np.int64) for row, items in enumerate(past[begin:end])])
+            scores.view(-1).index_fill_(0, torch.from_numpy(at), -torch.inf)
             return scores
 
         lot = torch.randperm(size, generator=torch.Generator().manual_seed(self.settings.seed))
-        draw = torch.zeros(len(people), dtype=torch.int64)
+        draw, empty = torch.zeros(len(people), dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
         _, lists = rank(rows, (len(people), size), empty, empty, lot, draw, k=k, together=False)
-        for begin in range(0, len(people), ROWS):
-            part = slice(begin, begin + ROWS)
-            kept[part] = self.scores(people[part]).gather(1, lists[part])
-        return lists.numpy(), kept.numpy()
+        step = max(1, SCORES_AT_A_TIME // size)
+        for begin in range(0, len(people), step):
+            part = slice(begin, begin + step)
+            found[part] = self.scores(people[part], queries[part]).gather(1, lists[part]).numpy()
+        return lists.numpy(), found
 
     def _barred(self, deny: Iterable[Any], allow: Iterable[Any] | None, where: Mapping[str, Any] | None) -> Tensor:
         """(V,) which items may not be recommended to anybody."""

@@ -1,0 +1,121 @@
+"""What `gaterec recommend` and `gaterec explain` print and write."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from gaterec.checkpoint import newest_run
+from gaterec.display import Display
+from gaterec.errors import SettingsError
+from gaterec.explain import EXACT
+from gaterec.explain import explain as explanation
+from gaterec.files import folder_written_whole
+from gaterec.recommend import Recommender, load
+
+AT_A_TIME = 20_000
+"""So many people are answered at a time, and go into one file."""
+
+
+def recommend(
+    folder: Path,
+    *,
+    users: str | None,
+    history: str,
+    k: int,
+    seen: bool,
+    deny: str,
+    allow: str | None,
+    where: Sequence[str],
+    why: bool,
+    strict: bool,
+    out: Path | None,
+) -> None:
+    """Recommend from the command line; see gaterec.recommend.Recommender.recommend.
+
+    Raises:
+        GaterecError: a run that can't be read, or a request that can't be answered, in one line.
+    """
+    recommender = load(newest_run(folder))
+    columns = dict(_pair(text) for text in where)
+    asked = recommender.users.to_series(0).to_list()[1:] if users == "all" else None if users is None else _ids(users)
+    if asked is None and not history:
+        raise SettingsError("recommend: for whom? give --users=ID,ID or --users=all, or --history=ITEM,ITEM for somebody without an id")
+    if history and asked is not None and len(asked) != 1:
+        raise SettingsError(f"history: belongs to one user, found {len(asked):,}")
+    if why and out is not None:
+        raise SettingsError("why: reasons are for the screen; leave --out or --why out")
+    filters = {"seen": seen, "deny": _ids(deny), "allow": None if allow is None else _ids(allow), "where": columns, "strict": strict}
+    if out is not None:
+        _write(recommender, asked or [], k, filters, out)
+        return
+    frame = recommender.recommend(asked, k, histories=[_ids(history)] if history else None, **filters)
+    display = Display(recommender.settings)
+    rows = []
+    for row in frame.iter_rows(named=True):
+        cells = [row["user"] or "(no id)", str(row["rank"]), row["item"], *([row["title"] or ""] if "title" in row else []), f"{row['score']:.4f}"]
+        if why:
+            known = row["based_on"] != "popularity"
+            reason = str(explanation(recommender, row["user"], row["item"], _ids(history))) if known else "because many choose it"
+            cells.append(reason)
+        elif row["based_on"] == "popularity":
+            cells[-1] += " (popular)"
+        rows.append(cells)
+    head = ["user", "rank", "item", *(["title"] if "title" in frame.columns else []), "score", *(["why"] if why else [])]
+    display.table(f"{recommender.info['title']}: recommended", head, rows)
+    nobody = frame.filter(pl.col("based_on") == "popularity")["user"].unique(maintain_order=True).to_list()
+    if nobody:
+        display.warn(f"nothing is known of {', '.join(map(str, nobody[:5]))}{' and others' if len(nobody) > 5 else ''}: these are popular items")
+
+
+def _write(recommender: Recommender, users: Sequence[str], k: int, filters: dict[str, object], out: Path) -> None:
+    display = Display(recommender.settings)
+    with folder_written_whole(out) as part, display.stages() as tell:
+        for begin in range(0, len(users), AT_A_TIME):
+            tell(f"{begin:,} of {len(users):,} people")
+            frame = recommender.recommend(users[begin : begin + AT_A_TIME], k, **filters)  # type: ignore[arg-type]
+            frame.write_parquet(part / f"part-{begin // AT_A_TIME:05d}.parquet")
+    display.line(f"{len(users):,} people, {k} items each: {out}/*.parquet")
+
+
+def explain(folder: Path, user: str | None, item: str, history: str) -> None:
+    """Explain from the command line; see gaterec.explain.explain.
+
+    Raises:
+        GaterecError: a run that can't be read, or a request that can't be answered, in one line.
+    """
+    recommender = load(newest_run(folder))
+    if user is None and not history:
+        raise SettingsError("explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id")
+    found = explanation(recommender, user, item, _ids(history))
+    display = Display(recommender.settings)
+    names = [name for name in ("title",) if name in found.events.columns]
+    rows = [
+        [row["item"], *(row[name] or "" for name in names), *(_number(row[part]) for part in ("gated", "direct", "total", "instance_gate", "what_if"))]
+        for row in reversed(found.events.to_dicts())
+    ]
+    head = ["event, the latest first", *names, "through the gates", "directly", "together", "gate", "score without it"]
+    display.table(f"Item {found.item} for {found.user or 'this history'}: score {found.score:.4f} ({found.method})", head, rows)
+    if found.method == EXACT:
+        events = found.events["total"].sum()
+        display.line(
+            f"lasting taste {found.lasting:+.4f}, item by itself {found.bias:+.4f}, events {events:+.4f}: together {found.score:.4f}"
+        )
+    else:
+        display.line("This model's score is no sum over events: together is how far the score falls when that event alone is left out.")
+    display.line(f"In words: {found}.")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.4f}"
+
+
+def _ids(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"where: expected COLUMN=VALUE, found {text!r}")
+    return name, value

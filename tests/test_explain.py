@@ -1,0 +1,85 @@
+"""Why an item was recommended: the parts sum to the score, and are what they are called."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gaterec
+from gaterec.explain import EXACT, LEFT_OUT, explain
+from gaterec.recommend import Person, Recommender, RequestError, load
+from tests.commands import write_log
+
+SMALL = {"MAX_ITEM_LIST_LENGTH": 5, "epochs": 3, "state": "WARNING"}
+OFF: dict[str, Any] = {"user_term": False, "feature_gate": False, "instance_gate": False, "item_item": False, "item_bias": False}
+
+
+def trained(place: Path, model: str = "HGN", **changes: Any) -> Recommender:
+    result = gaterec.run(model, write_log(place / "log.csv"), config_dict={**SMALL, **changes, "checkpoint_dir": str(place)})
+    return load(result["folder"])
+
+
+@pytest.mark.parametrize("pooling", ["average", "max"])
+@pytest.mark.parametrize("off", [None, *OFF])
+def test_the_terms_of_hgn_sum_to_the_score(tmp_path: Path, pooling: str, off: str | None) -> None:
+    recommender = trained(tmp_path, embedding_size=8, pooling_type=pooling, **({} if off is None else {off: False}))
+    for user in ("u1", "u2", "u3"):
+        for item in recommender.recommend([user], k=3)["item"]:
+            found = explain(recommender, user, item)
+            assert found.method == EXACT
+            assert found.lasting is not None
+            assert found.bias is not None
+            assert found.lasting + found.bias + found.events["total"].sum() == pytest.approx(found.score, abs=1e-5)
+            assert found.score == pytest.approx(recommender.score(user, [item])[0], abs=1e-6)
+            assert found.events["total"].to_list() == pytest.approx((found.events["gated"] + found.events["direct"]).to_list())
+    assert (found.lasting == 0) == (off == "user_term")
+    assert (found.bias == 0) == (off == "item_bias")
+    assert (found.events["direct"].sum() == 0) == (off == "item_item")
+    assert (found.feature_gates is None) == (off == "feature_gate")
+    assert found.events["instance_gate"].is_null().all() == (off == "instance_gate")
+
+
+def test_gates_are_shares(tmp_path: Path) -> None:
+    found = explain(trained(tmp_path, embedding_size=8), "u1", "i1")
+    assert found.events["instance_gate"].is_between(0, 1).all()
+    assert found.feature_gates is not None
+    assert found.feature_gates.shape == (len(found.events), 8)
+    assert bool(((found.feature_gates > 0) & (found.feature_gates < 1)).all())
+
+
+@pytest.mark.parametrize("model", ["BPR", "FPMC", "SASRec", "GRU4Rec", "ItemKNN"])
+def test_what_if_an_event_were_gone_is_computed_anew(tmp_path: Path, model: str) -> None:
+    recommender = trained(tmp_path, model)
+    found = explain(recommender, "u1", "i1")
+    assert found.method == (EXACT if model in {"BPR", "FPMC"} else LEFT_OUT)
+    (person,) = recommender.people(["u1"], None)
+    for place, score in enumerate(found.events["what_if"]):
+        at = len(person.items) - len(found.events) + place
+        without = Person("u1", person.number, np.delete(person.items, at))
+        assert score == pytest.approx(float(recommender.scores([without])[0, recommender.item_number("i1")]), abs=1e-5)
+    if found.method == LEFT_OUT:
+        assert found.events["total"].to_list() == pytest.approx([found.score - score for score in found.events["what_if"]], abs=1e-5)
+        assert found.lasting is None
+    else:
+        assert (found.lasting or 0.0) + found.events["total"].sum() == pytest.approx(found.score, abs=1e-5)
+
+
+def test_in_words_and_as_a_dictionary(tmp_path: Path) -> None:
+    recommender = trained(tmp_path, embedding_size=8)
+    item = recommender.recommend(["u1"], k=1)["item"][0]
+    found = explain(recommender, "u1", item)
+    assert str(found).startswith("because ")
+    assert "%)" in str(found)
+    content = found.as_dict()
+    assert content["score"] == found.score
+    assert len(content["events"]) == len(found.events)
+    assert explain(recommender, None, item, ["i3", "i5"]).events["item"].to_list() == ["i3", "i5"]
+
+
+def test_nothing_to_explain(tmp_path: Path) -> None:
+    recommender = trained(tmp_path)
+    with pytest.raises(RequestError, match="nothing is known of this person"):
+        explain(recommender, "nobody", "i1")
+    with pytest.raises(RequestError, match="item 'x': the run knows no such item"):
+        explain(recommender, "u1", "x")

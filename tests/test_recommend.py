@@ -1,0 +1,171 @@
+"""A run that recommends: who is asked for, what may come, and that it is what the model says."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+
+import gaterec
+from gaterec.errors import RunError
+from gaterec.evaluate import EncoderScorer
+from gaterec.models import MODELS
+from gaterec.recommend import Recommender, RequestError, load
+from tests.commands import write_log
+
+SMALL = {"embedding_size": 4, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 2, "state": "WARNING"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained HGN on a log whose items have titles and kinds."""
+    place = tmp_path_factory.mktemp("recommend") / "log"
+    place.mkdir()
+    events = pl.read_csv(write_log(place / "log.csv", people=60))
+    (place / "log.csv").unlink()
+    events.rename({"user_id": "user_id:token", "item_id": "item_id:token", "timestamp": "timestamp:float"}).write_csv(
+        place / "log.inter", separator="\t"
+    )
+    lines = [f"i{number}\tFilm {number}\t{'funny sad' if number % 2 else 'sad'}" for number in range(20)]
+    (place / "log.item").write_text("\n".join(["item_id:token\ttitle:token_seq\tkind:token_seq", *lines]) + "\n")
+    result = gaterec.run("HGN", "log", config_dict={**SMALL, "data_path": str(place.parent), "checkpoint_dir": str(place.parent / "saved")})
+    return result["folder"]
+
+
+@pytest.fixture
+def recommender(folder: Path) -> Recommender:
+    return load(folder)
+
+
+def lists(frame: pl.DataFrame) -> dict[Any, list[str]]:
+    return {user: part["item"].to_list() for (user,), part in frame.group_by("user", maintain_order=True)}
+
+
+def test_one_row_per_item_in_the_order_asked(recommender: Recommender) -> None:
+    frame = recommender.recommend(["u7", "u3", "u7"], k=4)
+    assert frame.columns == ["user", "rank", "item", "score", "based_on", "title"]
+    assert frame["user"].to_list() == ["u7"] * 4 + ["u3"] * 4 + ["u7"] * 4
+    assert frame["rank"].to_list() == [1, 2, 3, 4] * 3
+    assert frame[:4].equals(frame[8:])
+    assert frame["title"].to_list() == [f"Film {item[1:]}" for item in frame["item"]]
+    assert set(frame["based_on"]) == {"person and history"}
+    for (_, user), part in frame.with_row_index().with_columns(pl.col("index") // 4).group_by("index", "user"):
+        assert part["score"].is_sorted(descending=True), user
+
+
+def test_it_says_what_the_model_says_and_leaves_out_what_was_chosen(recommender: Recommender) -> None:
+    settings, everybody = recommender.settings, recommender.users.to_series(0).to_list()[1:]
+    item, offsets = recommender._item, recommender._offsets
+    from gaterec.data.interactions import Interactions
+
+    interactions = Interactions(
+        "log", recommender.users.to_series(0), recommender.items.to_series(0), item, offsets, np.arange(len(item))
+    )
+    numbers = np.arange(1, len(offsets) - 1)
+    scores = EncoderScorer(recommender.model, interactions, settings.MAX_ITEM_LIST_LENGTH, torch.device("cpu"))(numbers, offsets[2:])
+    for person in numbers:
+        scores[person - 1, item[offsets[person] : offsets[person + 1]]] = -torch.inf
+    ids = recommender.items.to_series(0)
+    found = lists(recommender.recommend(everybody, k=3))
+    for name, row in zip(everybody, scores, strict=True):
+        assert found[name] == ids.gather(row.topk(3).indices.numpy()).to_list()
+
+
+def test_seen_items_come_when_they_may(recommender: Recommender) -> None:
+    every = lists(recommender.recommend(["u1"], k=100, seen=True))["u1"]
+    fresh = lists(recommender.recommend(["u1"], k=100))["u1"]
+    (person,) = recommender.people(["u1"], None)
+    seen = set(recommender.items.to_series(0).gather(person.items).to_list())
+    assert len(every) == 20
+    assert fresh == [item for item in every if item not in seen]
+    assert seen
+
+
+def test_filters(recommender: Recommender) -> None:
+    plain = lists(recommender.recommend(["u1"], k=100))["u1"]
+    assert lists(recommender.recommend(["u1"], k=100, deny=plain[:2]))["u1"] == plain[2:]
+    assert lists(recommender.recommend(["u1"], k=100, allow=plain[1:4]))["u1"] == plain[1:4]
+    funny = lists(recommender.recommend(["u1"], k=100, where={"kind": "funny"}))["u1"]
+    assert funny == [item for item in plain if int(item[1:]) % 2]
+    assert lists(recommender.recommend(["u1"], k=2, where={"kind": "funny"}))["u1"] == funny[:2]
+    assert recommender.recommend(["u1"], allow=[]).is_empty()
+    assert recommender.recommend([]).is_empty()
+
+
+def test_newer_events_count_whether_given_or_told(recommender: Recommender, folder: Path) -> None:
+    before = recommender.recommend(["u1"], k=5)
+    after = recommender.recommend(["u1"], k=5, histories=[["i3", "i4"]])
+    assert not after.equals(before)
+    assert recommender.recommend(["u1"], k=5).equals(before)
+    recommender.update("u1", "i3")
+    recommender.update("u1", "i4")
+    assert recommender.recommend(["u1"], k=5).equals(after)
+    recommender.update("somebody", "i3")
+    new = recommender.recommend(["somebody"], k=3)
+    assert set(new["based_on"]) == {"history"}
+    assert new.drop("user").equals(load(folder).recommend(histories=[["i3"]], k=3).drop("user"))
+
+
+def test_someone_unknown_gets_what_is_popular_and_is_told_so(recommender: Recommender) -> None:
+    frame = recommender.recommend(["nobody"], k=20)
+    counts = dict(recommender.items.select(recommender.items.columns[0], "training_count").iter_rows())
+    assert set(frame["based_on"]) == {"popularity"}
+    assert [counts[item] for item in frame["item"]] == sorted((counts[item] for item in frame["item"]), reverse=True)
+    mixed = recommender.recommend(["u1", "nobody", "u2"], k=2, histories=[[], ["i1"], []])
+    assert mixed["based_on"].to_list() == ["person and history"] * 2 + ["history"] * 2 + ["person and history"] * 2
+
+
+def test_pandas_gets_pandas(recommender: Recommender) -> None:
+    frame = recommender.recommend(pd.Series(["u1", "u2"]), k=2)
+    assert isinstance(frame, pd.DataFrame)
+    assert pl.from_pandas(frame)["item"].to_list() == recommender.recommend(pl.Series(["u1", "u2"]), k=2)["item"].to_list()
+
+
+def test_scores_and_similar_items(recommender: Recommender) -> None:
+    frame = recommender.recommend(["u1"], k=3)
+    assert recommender.score("u1", frame["item"]) == pytest.approx(frame["score"].to_list(), abs=1e-6)
+    alike = recommender.similar_items("i5", k=4)
+    assert alike.columns == ["item", "score", "title"]
+    assert "i5" not in alike["item"]
+    assert alike["score"].is_sorted(descending=True)
+    table = torch.nn.functional.normalize(recommender.model.item_table()[0], dim=1)
+    numbers = [recommender.item_number(item) for item in ("i5", alike["item"][0])]
+    assert alike["score"][0] == pytest.approx(float(table[numbers[0]] @ table[numbers[1]]), abs=1e-6)
+    assert len(recommender.similar_items("i5", k=1000)) == 19
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_recommends(model: str, tmp_path: Path) -> None:
+    own = {name: value for name, value in SMALL.items() if name != "embedding_size"}
+    result = gaterec.run(model, write_log(tmp_path / "log.csv"), config_dict={**own, "epochs": 1, "checkpoint_dir": str(tmp_path)})
+    frame = load(result["folder"]).recommend(["u1", "nobody"], k=3)
+    assert len(frame) == 6
+    assert frame["score"].is_finite().all()
+
+
+def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
+    for ask, told in (
+        (lambda: recommender.recommend(["u1"], deny=["i99"]), r"item 'i99': the run knows no such item; did you mean i\d+\?"),
+        (lambda: recommender.recommend(histories=[["i1", "x" * 200]]), "item 'x{80}': the run knows no such item"),
+        (lambda: recommender.recommend(["u1"], where={"knd": "sad"}), "where: knd: items have no such column; did you mean kind?"),
+        (lambda: recommender.recommend(["nobody"], strict=True), "user 'nobody': the run knows no such person"),
+        (lambda: recommender.recommend(["u1"], histories=[[], []]), "histories: expected one for each of the 1 users, found 2"),
+        (lambda: recommender.recommend(["u1"], k=0), "k: expected a whole number from 1 on, found 0"),
+        (lambda: recommender.recommend(), "expected users, histories, or both"),
+        (lambda: recommender.similar_items("i99"), "no such item"),
+    ):
+        with pytest.raises(RequestError, match=told):
+            ask()
+
+
+def test_a_run_without_histories_is_refused(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    (copy / "histories.safetensors").unlink()
+    with pytest.raises(RunError, match="has no histories, as it was made by an older gaterec; train it again"):
+        load(copy)
