@@ -91,6 +91,8 @@ class Leader:
         except BaseException as problem:  # raised again by the thread that leads
             self._problem = self._problem or problem
             self._end()
+        finally:
+            self._dismiss(slot)  # on a cluster that has lost a machine another slot may wait for its room
 
     def _next(self) -> Trial | None:
         with self._lock:
