@@ -1,4 +1,4 @@
-"""Workers on Ray: a cluster of three machines (all of them this one), a machine lost, a cluster begun here, what is told when there is none."""
+"""Workers on Ray: a cluster of several machines (all of them this one), a machine lost, a cluster begun here, what is told when there is none."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +22,9 @@ from gaterec.data.prepared import prepare_log, write_prepared
 from gaterec.errors import RunError, SettingsError
 from gaterec.ray_workers import Cluster, RemoteWorkshop
 from gaterec.workers import TrialFailedError, WorkerLostError, Workshop
-from tests.commands import gaterec, start, write_log
+from tests.commands import gaterec, gaterec_alone, start, write_log
 from tests.histories import settings
+from tests.test_compare import LIGHT
 from tests.test_workers import messages, task
 
 pytest.importorskip("ray")
@@ -31,7 +33,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for proce
 SPACE = "learning_rate choice [0.01,0.003]\npooling_type choice [average,max]\n"
 LONG = ("--epochs=100", "--stopping_step=100", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--seeds=0")
 """Trials long enough to lose a machine in the middle of one."""
-HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from gaterec.cli import main; main()"
+QUICK = f"{LIGHT}from gaterec.cli import main; main()"
+HEARS = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {QUICK}"
 """The processes that run tests side by side ignore SIGINT, and what they begin would too."""
 
 
@@ -44,12 +47,11 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def machines(folder: Path) -> Iterator[Any]:
-    """A cluster whose head trains nothing, and two machines with a core each."""
+    """A cluster whose head trains nothing, and a machine with one core."""
     from ray.cluster_utils import Cluster as Machines
 
     with patch.dict(os.environ, ray_workers.HERE):
         cluster = Machines(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        cluster.add_node(num_cpus=1)
         cluster.add_node(num_cpus=1)
     yield cluster
     cluster.shutdown()
@@ -67,7 +69,7 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
 def figures(search: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     """What the search finds with a worker in a process of this machine."""
     out = tmp_path_factory.mktemp("here")
-    found = gaterec(*search, f"--out={out}")
+    found = gaterec_alone(*search, f"--out={out}", program=QUICK)
     assert found.code == 0, found.err
     return trials(out)
 
@@ -118,8 +120,8 @@ def children(pid: int) -> list[int]:
 
 def test_a_machine_is_lost_and_no_trial_with_it(machines: Any, search: tuple[object, ...], figures: pl.DataFrame, tmp_path: Path) -> None:
     victim = machines.add_node(num_cpus=1)
-    process = start(*search, "--tool=Ray", f"--ray_address={machines.address}", f"--out={tmp_path}")
-    until(lambda: begun(tmp_path) == 3)  # so one is on the victim
+    process = start(*search, "--tool=Ray", f"--ray_address={machines.address}", f"--out={tmp_path}", program=QUICK)
+    until(lambda: begun(tmp_path) == 2)  # so one is on the victim
     raylet = victim.all_processes["raylet"][0].process.pid
     for pid in [raylet, *children(raylet)]:
         os.kill(pid, signal.SIGKILL)
@@ -137,36 +139,33 @@ def test_a_machine_that_does_not_see_the_data_gets_it(machines: Any, data: Path,
     here = Workshop()
     expected = messages(here, task(data))[-1]["done"]["valid"]
     here.answer({"go": False})
-    states = data.parent / "trials"
-    cluster = Cluster(machines.address, data, 1, 0)
-    assert cluster.room == 2
-    cluster._about["data"] = "/hidden"
-    there = cluster.hire(0)
-    there.answer(task(data))
-    (copy,) = folder.glob("gaterec-*")
-    assert sorted(file.name for file in (copy / "data").iterdir()) == sorted(file.name for file in data.iterdir())
-    assert list((copy / "states").glob("epoch-*"))
-    assert not states.exists()
-    assert there.answer({"go": False}) == {"ended": True}
-    assert not (copy / "states").exists()
-    assert messages(there, task(data))[-1]["done"]["valid"] == expected
+    with closing(Cluster(machines.address, data, 1, 0)) as cluster:
+        assert cluster.room == 1
+        cluster._about["data"] = "/hidden"
+        there = cluster.hire(0)
+        there.answer(task(data))
+        (copy,) = folder.glob("gaterec-*")
+        assert sorted(file.name for file in (copy / "data").iterdir()) == sorted(file.name for file in data.iterdir())
+        assert list((copy / "states").glob("epoch-*"))
+        assert not list((data.parent / "trials").iterdir())
+        assert there.answer({"go": False}) == {"ended": True}
+        assert not (copy / "states").exists()
+        assert messages(there, task(data))[-1]["done"]["valid"] == expected
 
-    with pytest.raises(TrialFailedError, match=r"^KeyError: 'go' \(.*, process \d+\)$"):
-        there.answer({"nonsense": 1})
-    there.close()
-    there.close()
-    with pytest.raises(WorkerLostError, match="was lost"):
-        there.answer({"go": False})
-    cluster.close()
+        with pytest.raises(TrialFailedError, match=r"^KeyError: 'go' \(.*, process \d+\)$"):
+            there.answer({"nonsense": 1})
+        there.close()
+        there.close()
+        with pytest.raises(WorkerLostError, match="was lost"):
+            there.answer({"go": False})
 
 
-def test_another_gaterec_on_a_machine_is_told_once(machines: Any, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_gaterec_on_a_machine_is_told(machines: Any, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = package.__version__
     monkeypatch.setattr(package, "__version__", "9.9")
-    cluster = Cluster(machines.address, data, 1, 0)
-    with pytest.raises(RunError, match=rf"can't begin: .*gaterec {there} is installed here, and 9\.9 where the search is led"):
+    words = rf"^tool: a worker .* can't begin: .*gaterec {there} is installed here, and 9\.9 where the search is led; install the same$"
+    with closing(Cluster(machines.address, data, 1, 0)) as cluster, pytest.raises(RunError, match=words):
         cluster.hire(0).answer(task(data))
-    cluster.close()
 
 
 @pytest.mark.parametrize(("cpus", "gpus", "words"), [(1000, 0, "1000 cores and 0 GPUs"), (1, 0.5, "1 cores and 0.5 GPUs")])
@@ -190,7 +189,7 @@ def test_what_is_begun_here_ends_with_the_search(search: tuple[object, ...], fig
         assert (process.returncode, err) == (130, "gaterec: stopped; the same command goes on from there\n")
         until(lambda: not processes(Path(made)))
 
-        process = start(*arguments)
+        process = start(*arguments, program=QUICK)
         _, err = process.communicate(timeout=100)
         assert (process.returncode, err) == (0, "")
         until(lambda: not processes(Path(made)))
