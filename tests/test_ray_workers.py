@@ -20,9 +20,9 @@ import gaterec as package
 from gaterec import ray_workers
 from gaterec.data.prepared import prepare_log, write_prepared
 from gaterec.errors import RunError, SettingsError
-from gaterec.ray_workers import Cluster, RemoteWorkshop
+from gaterec.ray_workers import Cluster, RayWorker, RemoteWorkshop
 from gaterec.workers import TrialFailedError, WorkerLostError, Workshop
-from tests.commands import gaterec, gaterec_alone, start, write_log
+from tests.commands import gaterec, start, write_log
 from tests.histories import settings
 from tests.test_compare import LIGHT
 from tests.test_workers import messages, task
@@ -50,11 +50,12 @@ def machines(folder: Path) -> Iterator[Any]:
     """A cluster whose head trains nothing, and a machine with one core."""
     from ray.cluster_utils import Cluster as Machines
 
-    with patch.dict(os.environ, ray_workers.HERE):
+    soon = {"RAY_health_check_period_ms": "300", "RAY_health_check_timeout_ms": "1000", "RAY_health_check_failure_threshold": "3"}
+    with patch.dict(os.environ, ray_workers.HERE | soon):
         cluster = Machines(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         cluster.add_node(num_cpus=1)
     yield cluster
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,8 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
 def figures(search: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     """What the search finds with a worker in a process of this machine."""
     out = tmp_path_factory.mktemp("here")
-    found = gaterec_alone(*search, f"--out={out}", program=QUICK)
+    with patch("gaterec.page._chart_library", return_value=""):
+        found = gaterec(*search, f"--out={out}")
     assert found.code == 0, found.err
     return trials(out)
 
@@ -170,7 +172,9 @@ def test_another_gaterec_on_a_machine_is_told(machines: Any, data: Path, monkeyp
 
 @pytest.mark.parametrize(("cpus", "gpus", "words"), [(1000, 0, "1000 cores and 0 GPUs"), (1, 0.5, "1 cores and 0.5 GPUs")])
 def test_a_machine_that_the_cluster_does_not_have(machines: Any, data: Path, cpus: float, gpus: float, words: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^cpus_per_trial, gpus_per_trial: no machine has {words} for a trial; found 0 cores and"):
+    with pytest.raises(
+        SettingsError, match=rf"^cpus_per_trial, gpus_per_trial: no machine has {words} for a trial; found .*1 cores and 0 GPUs"
+    ):
         Cluster(machines.address, data, cpus, gpus)
 
 
@@ -262,6 +266,46 @@ def test_what_ray_says_is_told_in_one_line(data: Path, monkeypatch: pytest.Monke
         Cluster("auto", data, 1, 0)
     with pytest.raises(RunError, match=r"^Ray can't be begun here: Version mismatch: Ray: 1\.0$"):
         Cluster(None, data, 1, 0)
+
+
+class LostError(Exception):
+    """As Ray raises it."""
+
+    actor_init_failed = False
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_worker_that_is_sent_to_a_lost_machine_is_hired_again(monkeypatch: pytest.MonkeyPatch, closed: bool) -> None:
+    """But neither for ever nor when the search is over."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    hired: list[Any] = []
+    good = [3]
+
+    def get(answer: Any) -> Any:
+        if len(hired) < good[0]:
+            raise LostError
+        return answer
+
+    def hire() -> Any:
+        hired.append(SimpleNamespace(where=SimpleNamespace(remote=lambda: "m"), answer=SimpleNamespace(remote=lambda request: request)))
+        return hired[-1]
+
+    errors = SimpleNamespace(RayActorError=LostError, RayTaskError=LostError)
+    ray = SimpleNamespace(get=get, exceptions=errors, kill=lambda actor: None)
+    worker = RayWorker(ray, hire)
+    if closed:
+        worker.close()
+        with pytest.raises(WorkerLostError):
+            worker.answer({"go": True})
+        assert len(hired) == 1
+    else:
+        assert worker.answer({"go": True}) == {"go": True}
+        assert (worker.name, len(hired)) == ("m", 3)
+        hired.clear()
+        good[0] = 99
+        with pytest.raises(WorkerLostError):
+            RayWorker(ray, hire).answer({"go": True})
+        assert len(hired) == ray_workers.BEGINNINGS
 
 
 @pytest.mark.parametrize(("asked", "gpu"), [(True, True), (True, False), (False, True)])

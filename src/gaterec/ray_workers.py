@@ -8,7 +8,8 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ THERE = {"RAY_NUM_REDIS_GET_RETRIES": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO":
 """For one that is there: Ray would knock for a quarter of an hour where something else answers, and gives up within a minute with this."""
 PATIENCE = 5.0
 """Seconds for an address to answer at all."""
+BEGINNINGS = 10
+"""So many workers may be lost one after the other before they have begun, a second apart."""
 
 
 class Cluster:
@@ -70,7 +73,7 @@ class Cluster:
     def hire(self, slot: int) -> "RayWorker":
         """A worker, wherever there is room; its first answer waits until there is."""
         actor = self._ray.remote(RemoteWorkshop).options(**self._options)
-        return RayWorker(self._ray, actor.remote(self._files, **self._about))
+        return RayWorker(self._ray, lambda: actor.remote(self._files, **self._about))
 
     def close(self) -> None:
         """Leave the cluster; one that was begun here ends."""
@@ -111,15 +114,16 @@ def _fit(machine: dict[str, float], cpus: float, gpus: float) -> int:
 class RayWorker:
     """A workshop on a machine of the cluster (see gaterec.workers.Worker)."""
 
-    def __init__(self, ray: Any, actor: Any) -> None:
-        self._ray, self._actor = ray, actor
-        self.name = "Ray"
+    def __init__(self, ray: Any, hire: Callable[[], Any]) -> None:
+        self._ray, self._hire, self._closed = ray, hire, False
+        self._actor, self.name = hire(), "Ray"
+        self._begun = False
 
     def answer(self, request: Message) -> Message:
         """See gaterec.workers.Worker.answer."""
         try:
-            if self.name == "Ray":
-                self.name = self._ray.get(self._actor.where.remote())
+            if not self._begun:
+                self._begin()
             return dict(self._ray.get(self._actor.answer.remote(request)))
         except self._ray.exceptions.RayActorError as error:  # also when its machine is gone, or when it was ended from here
             if error.actor_init_failed:  # and would on every such machine
@@ -128,8 +132,23 @@ class RayWorker:
         except self._ray.exceptions.RayTaskError as error:
             raise TrialFailedError(f"{_last_line(error)} ({self.name})") from None
 
+    def _begin(self) -> None:
+        """Ray may still send workers to a machine that is gone; that is no fault of a trial, so another one is hired."""
+        for left in reversed(range(BEGINNINGS)):
+            try:
+                self.name, self._begun = self._ray.get(self._actor.where.remote()), True
+                return
+            except self._ray.exceptions.RayActorError as error:
+                if error.actor_init_failed or self._closed or not left:
+                    raise
+            time.sleep(1)
+            self._actor = self._hire()
+            if self._closed:  # meanwhile
+                self.close()
+
     def close(self) -> None:
         """See gaterec.workers.Worker.close."""
+        self._closed = True
         self._ray.kill(self._actor)
 
 
