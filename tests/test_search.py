@@ -107,7 +107,7 @@ class Seen(SearchDisplay):
 
 
 def task(trial: Trial) -> Task:
-    return Task(dict(trial.chosen) | {"number": trial.number}, f"states/{trial.number}")
+    return Task({"number": trial.number, **dict(trial.chosen)}, f"states/{trial.number}")
 
 
 @dataclass
@@ -123,10 +123,10 @@ class Led:
         how = {name: changes.pop(name) for name in ("sampler", "pruner", "bigger") if name in changes}
         usually: dict[str, Any] = {"sampler": "grid", "pruner": "none", "bigger": True, "seed": 1, "epochs": 3}
         address, alone = storage_address(None, self.folder)
-        study = Study(address, "a", {}, space, costs=changes.get("against") is not None, alone=alone, **{**usually, **how})
+        study = Study(address, "a", {}, space, costs=changes.get("against") is not None, alone=alone, **(usually | how))
         self.office.study = study if workers == 1 else None
         content: dict[str, Any] = {"against": None, "pruning": False, "early_stop": None, "task_of": task, "hire": self.office.hire}
-        content |= {"metric": "mrr@10", "bigger": how.get("bigger", True), "live": self.seen, **changes}
+        content |= {"metric": "mrr@10", "bigger": how.get("bigger", True), "live": self.seen} | changes
         before = set(threading.enumerate())
         try:
             Leader(study, workers=workers, limit=limit, **content).run()

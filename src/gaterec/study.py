@@ -70,6 +70,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         directions: list[Any] = ["maximize" if bigger else "minimize", *(["minimize"] if costs else [])]
         with _told(storage):
+            _check_file(storage)
             kept = self._storage = optuna.storages.RDBStorage(storage)
             names = optuna.study.get_all_study_names(kept)
             others = [other for other in names if other != name]
@@ -261,7 +262,25 @@ def _told(storage: str) -> Iterator[None]:
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError) as error:
         cause = getattr(error, "orig", None) or error.__cause__ or error
         reason = str(getattr(cause, "orig", None) or cause).strip().splitlines() or [type(error).__name__]
-        raise RunError(f"storage: {_shown(storage)}: can't be used: {reason[0]}") from None
+        raise RunError(f"storage: {_shown(storage)}: can't be used: {reason[0]}; give another --storage") from None
+
+
+def _check_file(storage: str) -> None:
+    """Keep Optuna, which makes its tables in any database, away from one of another program.
+
+    Raises:
+        RunError: it is a file with tables of something else.
+    """
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(storage)
+    try:
+        if engine.dialect.name == "sqlite" and Path(engine.url.database or "").exists():
+            tables = sqlalchemy.inspect(engine).get_table_names()
+            if tables and "studies" not in tables:
+                raise RunError(f"storage: {_shown(storage)}: is a database of another program (it has {tables[0]}); give another --storage")
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -274,7 +293,7 @@ def _quiet() -> Iterator[None]:
 
 def _shown(storage: str) -> str:
     """An address without its password; of a file its path."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", storage).removeprefix("sqlite:///")
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", storage).removeprefix("sqlite:///").replace("+psycopg", "", 1)
 
 
 def _locked(storage: Any, name: str) -> Callable[[], object]:
