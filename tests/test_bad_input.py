@@ -260,6 +260,8 @@ def test_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 # -- searches ---------------------------------------------------------------------------------------------------------------------
 
+DIVERGING = (*TINY, "--epochs=9", "--learner=sgd", "--reg_weight=[9,9]", "--train_batch_size=16", "--seeds=1")
+"""With a learning rate beyond all reason."""
 FOUR_FORMS = "expected `choice [a,b,...]` or `uniform low,high` or `quniform low,high,q` or `loguniform ln(low),ln(high)`"
 RATES = "learning_rate choice [0.01,0.02]\n"
 
@@ -454,7 +456,7 @@ def test_all_trials_fail(tmp_path: Path) -> None:
     space = tmp_path / "hyper.test"
     space.write_text("learning_rate choice [900,1000]\n")
     log = write_log(tmp_path / "log.csv")
-    found = gaterec("tune", "-d", log, f"--params_file={space}", f"--out={tmp_path / 'out'}", "--learner=sgd", *TINY)
+    found = gaterec("tune", "-d", log, f"--params_file={space}", f"--out={tmp_path / 'out'}", *DIVERGING)
     assert found.code == 2
     *notes, line = found.err.splitlines()
     assert line.startswith(f"gaterec: {tmp_path}/out: 2 trials, and none came to an end; the first to fail, trial 0: ")
