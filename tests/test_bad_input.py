@@ -352,10 +352,10 @@ def test_code_in_a_space_is_not_run(tmp_path: Path, space: str) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["topk", "seed", "eval_args", "data_path", "protocol"])
+@pytest.mark.parametrize("name", ["topk", "seed", "eval_args", "data_path", "protocol", "metric_decimal_place"])
 def test_settings_that_must_not_be_searched(tmp_path: Path, name: str) -> None:
     assert refused_search(tmp_path, f"{name} choice [1,2]\n") == (
-        f"search space: {name}: can't be searched, as it decides what is measured, or where, and makes no model better; "
+        f"search space: {name}: can't be searched, as it makes no model better, but decides what is measured, where, or how it looks; "
         f"leave it out, and give it for all trials: --{name}=..."
     )
 

@@ -48,8 +48,8 @@ TRIALS = 100
 """How many trials there are by default where the space has no end."""
 MANY = 10_000
 """A grid of more points than this is tried only when asked for twice."""
-NOT_SEARCHED = (COMMON | set(Environment.model_fields) | {"protocol"}) - {"model", "eval_batch_size", "metric_decimal_place"}
-"""Settings that decide what is asked or where things are, and not how good the answer is."""
+NOT_SEARCHED = (COMMON | SAME_BITS_ANYWAY | set(Environment.model_fields) | {"protocol"}) - {"model", "eval_batch_size"}
+"""Settings that decide what is asked, where things are or how they look, and not how good the answer is."""
 
 
 class TuneResult(TypedDict):
@@ -380,7 +380,7 @@ def _check_searched(space: Space, own: Sequence[Source]) -> None:
     for name in space.names:
         if name in NOT_SEARCHED:
             raise SettingsError(
-                f"{HERE}: {name}: can't be searched, as it decides what is measured, or where, and makes no model better; "
+                f"{HERE}: {name}: can't be searched, as it makes no model better, but decides what is measured, where, or how it looks; "
                 f"leave it out, and give it for all trials: --{name}=..."
             )
         for source, content in own:
