@@ -96,7 +96,7 @@ def tune(
     workers: Annotated[int | None, typer.Option("--workers", help="trials at a time [default: 1; on a cluster as many as fit]")] = None,
     tool: Annotated[str, typer.Option("--tool", help="local (RecBole's Hyperopt means the same), or Ray")] = "local",
     storage: Annotated[str | None, typer.Option("--storage", help="a file, or postgresql://... [default: trials.db in the folder]")] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="how many times winner and defaults are trained at the end")] = 3,
+    seeds: Annotated[int, typer.Option("--seeds", help="how many times winner and defaults are trained at the end; 0 judges neither")] = 3,
     out: Annotated[str | None, typer.Option("--out", help="the folder [default: checkpoint_dir/tune-MODEL-DATASET-digest]")] = None,
     output_file: Annotated[str | None, typer.Option("--output_file", help="a file for the results as RecBole writes them")] = None,
     display_file: Annotated[str | None, typer.Option("--display_file", help="a file for the page (HTML)")] = None,

@@ -44,7 +44,7 @@ class Plan(Section):
     storage: str | None = Field(
         None, description="where trials are kept: a file, or postgresql://...; a file in the search's folder by default"
     )
-    seeds: int = Field(3, ge=1, le=1000, description="how many times the winner and the defaults are trained at the end")
+    seeds: int = Field(3, ge=0, le=1000, description="how many times the winner and the defaults are trained at the end; 0 judges neither")
     yes: bool = Field(False, description="try a grid of more than 10,000 points")
     ray_address: str | None = Field(None, description="a cluster that is there: HOST:PORT, or auto; one is begun here by default")
     cpus_per_trial: float = Field(1.0, gt=0, le=4096, description="cores of a Ray worker")

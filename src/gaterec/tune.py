@@ -56,7 +56,7 @@ class TuneResult(TypedDict):
     """What a search found.
 
     best: setting -> value, of the searched ones; settings: all that differ from the defaults, as in best.yaml; score: valid_metric on validation;
-    test: the winner's figures on test, of the first seed, None where nothing is held out for test; run: the winner's run folder, likewise;
+    test: the winner's figures on test, of the first seed; None where nothing is held out for it, or seeds is 0; run: the winner's run folder, likewise;
     folder: the search's; trials: one row per trial.
     """
 
@@ -333,7 +333,7 @@ class _Tuning:
         run, test = None, None
         if not len(self.prepared.test):
             display.warn("nothing is held out for test, so the winner is not judged")
-        else:
+        elif self.how.seeds:
             entries = {"best": _entry(self.settings, best.chosen), "defaults": _entry(self.settings, {})}
             own = {"model", "dataset"}
             shared = {name: value for _, content in self.asked.sources for name, value in content.items() if name not in own}
