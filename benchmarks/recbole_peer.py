@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -100,8 +101,10 @@ def search(dataset: str, settings: dict[str, object], space: str) -> None:
     """Every point of the space, by RecBole's own search and objective."""
     import yaml
     from recbole.quick_start import objective_function
-    from recbole.trainer import HyperTuning  # type: ignore[import-not-found]
+    from recbole.trainer import HyperTuning, hyper_tuning  # type: ignore[import-not-found]
 
+    # RecBole gives its Hyperopt of 2020 a RandomState, of which later ones want what is named `integers` since.
+    hyper_tuning.np = SimpleNamespace(array=np.array, prod=np.prod, random=SimpleNamespace(RandomState=np.random.default_rng))
     with tempfile.TemporaryDirectory(prefix="gaterec-peer-") as folder:
         file = Path(folder) / "settings.yaml"
         file.write_text(yaml.safe_dump({**settings, "model": "HGN", "dataset": dataset, "checkpoint_dir": folder}))
