@@ -94,7 +94,7 @@ def measure(options: Options) -> Iterator[Row | Skipped]:
             settings = {"model": "HGN", "dataset": DATASET, **flags(epochs)}
             searches.append(searched(options, settings, SPACE, workers, SEEDS))
             assert len(searches[-1].trials) == POINTS
-    how = f"{epochs} epochs a point" if len(parts) == 1 else f"reckoned for {epochs} epochs a point from 1 and 2"
+    how = "measured" if len(parts) == 1 else f"{epochs} epochs reckoned from 1 and 2"
     for workers, searches in ours.items():
         for what, seconds in (
             ("the search", [one.ended for one in searches]),
