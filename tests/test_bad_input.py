@@ -383,7 +383,7 @@ def test_no_space_at_all() -> None:
         (["--against=nonsense"], "against: expected 'training_time' or 'recommendation_time', found 'nonsense'"),
         (["--trials=0"], "trials: expected a number greater than or equal to 1, found 0"),
         (["--workers=0"], "workers: expected a number greater than or equal to 1, found 0"),
-        (["--seeds=0"], "seeds: expected a number greater than or equal to 1, found 0"),
+        (["--seeds=-1"], "seeds: expected a number greater than or equal to 0, found -1"),
         (
             ["--against=training_time", "--pruner=median"],
             "pruner: a search with two objectives can't be pruned, found median; leave --pruner or --against out",

@@ -169,7 +169,6 @@ class _Tuning:
         self.folder, self.data, self.settings, self.command, self.copies = folder, data, settings, command, copies
         self.sampler: Sampler = how.sampler or ("grid" if asked.space.size is not None else "tpe")
         self.found = self._findings([], {})
-        self._early: dict[int, LocalWorker] = {}
 
     def search(self, name: str, identity: Mapping[str, Any]) -> None:
         """Try what is not tried yet.
@@ -180,8 +179,6 @@ class _Tuning:
         display, settings, how = self.display, self.settings, self.how
         address, alone = storage_address(how.storage, self.folder)
         with ExitStack() as closing:
-            if how.tool == "local":
-                self._begin_workers(closing)
             study = Study(
                 address,
                 name,
@@ -224,17 +221,13 @@ class _Tuning:
             cluster = Cluster(self.how.ray_address, self.data, self.how.cpus_per_trial, self.how.gpus_per_trial)
             closing.callback(cluster.close)
             return cluster.hire, self.how.workers or cluster.room
-        return lambda slot: self._early.pop(slot, None) or self._local_worker(slot), self.how.workers or 1
+        workers = self.how.workers or 1
+        cores, threads = shares(workers)
 
-    def _begin_workers(self, closing: ExitStack) -> None:
-        """Begin workers of this machine before anybody has work for them: they import PyTorch while the storage is opened."""
-        for slot in range(min(self.how.workers or 1, self.limit)):
-            self._early[slot] = self._local_worker(slot)
-            closing.callback(self._early[slot].close)
+        def hire(slot: int) -> Worker:
+            return LocalWorker(slot, cores[slot], threads, self.folder / "workers" / f"{slot + 1}.log")
 
-    def _local_worker(self, slot: int) -> LocalWorker:
-        cores, threads = shares(self.how.workers or 1)
-        return LocalWorker(slot, cores[slot], threads, self.folder / "workers" / f"{slot + 1}.log")
+        return hire, workers
 
     def _task(self, trial: Trial) -> Task:
         changes = {"dataset": str(self.data), "show_progress": False}
