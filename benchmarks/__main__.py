@@ -23,6 +23,9 @@ NAMES = (
     "startup",
     "quality",
     "new_people",
+    "tune",
+    "tune_workers",
+    "tune_overhead",
 )
 """The modules of this package that hold a BENCHMARK, in the order in which they run and stand on the page."""
 
@@ -49,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--epochs", type=int, help="stop trainings after so many epochs, to try a benchmark out")
     parser.add_argument("--events", type=int, help="the size of simulated logs, to try a benchmark out")
+    parser.add_argument("--whole", action="store_true", help="measure slow peers to their end (tune: half an hour)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where results go (elsewhere, docs/benchmarks.md stays as it is)")
     chosen = parser.parse_args(arguments)
     if unknown := [name for name in chosen.names if name not in NAMES]:
@@ -64,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     def tell(text: str) -> None:
         console.print(text, markup=False)
 
-    options = Options(chosen.data_path.resolve(), chosen.repeats, chosen.epochs, tell, chosen.events)
+    options = Options(chosen.data_path.resolve(), chosen.repeats, chosen.epochs, tell, chosen.events, chosen.whole)
     busy = machine()["load"]
     if busy is not None and busy > BUSY and not chosen.page:
         tell(

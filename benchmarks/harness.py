@@ -45,6 +45,7 @@ class Options:
         epochs: at most so many epochs in a benchmark that trains to the end, to try it out; None for all.
         tell: where a benchmark says what it is at.
         events: the size of simulated logs, to try a benchmark out on small ones; None for each benchmark's own.
+        whole: whether a slow peer is measured to its end where a part of its work would be measured and the rest reckoned.
     """
 
     data_path: Path = ROOT.parent / "shared" / "datasets"
@@ -52,6 +53,7 @@ class Options:
     epochs: int | None = None
     tell: Callable[[str], object] = print
     events: int | None = None
+    whole: bool = False
 
     def missing(self, dataset: str) -> Skipped | None:
         """Why this dataset can't be measured on; None when it can."""

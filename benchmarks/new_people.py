@@ -75,11 +75,15 @@ def _hits(recommender: Recommender, everybody: Recommender, people: Sequence[str
     ids = everybody.items.to_series(0).to_list()
     known = {ids[number]: place for number, place in ((n, _number(recommender, ids[n])) for n in range(1, len(ids)))}
     asked = [
-        Person(person.id, _person(recommender, person), np.array([known[ids[n]] for n in person.items[:-1] if known[ids[n]]], dtype=np.int64))
+        Person(
+            person.id, _person(recommender, person), np.array([known[ids[n]] for n in person.items[:-1] if known[ids[n]]], dtype=np.int64)
+        )
         for person in found
     ]
     lists, _ = recommender.best(asked, 10, seen=recommender.settings.repeatable)
-    return [bool(known[ids[person.items[-1]]] in row) and known[ids[person.items[-1]]] > 0 for person, row in zip(found, lists, strict=True)]
+    return [
+        bool(known[ids[person.items[-1]]] in row) and known[ids[person.items[-1]]] > 0 for person, row in zip(found, lists, strict=True)
+    ]
 
 
 def _number(recommender: Recommender, item: str) -> int:

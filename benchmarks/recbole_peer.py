@@ -7,6 +7,10 @@ training loop alone. With --wait it waits for a line on its standard input befor
 in its true order, and prints RecBole's own figures:
 
     .peer/bin/python benchmarks/recbole_peer.py --data_path ../shared/datasets --judge --settings '{"seed": 2021}'
+
+With --search FILE it tries every point of a space (hyper.test) as RecBole's run_hyper.py does, and prints how many, and when the last one ended:
+
+    .peer/bin/python benchmarks/recbole_peer.py --data_path ../shared/datasets --search hyper.test --settings '{"epochs": 1}'
 """
 
 import argparse
@@ -17,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -44,6 +49,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="how many cores to use; torch's own choice, all of them, without it")
     parser.add_argument("--wait", action="store_true")
     parser.add_argument("--judge", action="store_true")
+    parser.add_argument("--search")
     asked = parser.parse_args()
     sys.argv = sys.argv[:1]  # RecBole reads the command line too
     logging.disable(logging.WARNING)
@@ -54,6 +60,9 @@ def main() -> None:
         settings["train_neg_sample_args"] = None  # else RecBole's default for it makes HGN raise
     if asked.judge:
         judge(asked.dataset, settings)
+        return
+    if asked.search:
+        search(asked.dataset, settings, asked.search)
         return
     config = Config(model="HGN", dataset=asked.dataset, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
@@ -86,6 +95,23 @@ def judge(dataset: str, settings: dict[str, object]) -> None:
             "HGN", dataset, config_dict={**settings, "data_path": folder, "checkpoint_dir": folder, "metric_decimal_place": 6}
         )
     print(json.dumps({part: dict(found[part]) for part in ("best_valid_result", "test_result")}), flush=True)
+
+
+def search(dataset: str, settings: dict[str, object], space: str) -> None:
+    """Every point of the space, by RecBole's own search and objective."""
+    import yaml
+    from recbole.quick_start import objective_function
+    from recbole.trainer import HyperTuning, hyper_tuning  # type: ignore[import-not-found]
+
+    # RecBole gives its Hyperopt of 2020 a RandomState, of which later ones want what is named `integers` since.
+    hyper_tuning.np = SimpleNamespace(array=np.array, prod=np.prod, random=SimpleNamespace(RandomState=np.random.default_rng))
+    with tempfile.TemporaryDirectory(prefix="gaterec-peer-") as folder:
+        file = Path(folder) / "settings.yaml"
+        file.write_text(yaml.safe_dump({**settings, "model": "HGN", "dataset": dataset, "checkpoint_dir": folder}))
+        tuning = HyperTuning(objective_function, algo="exhaustive", params_file=space, fixed_config_file_list=[str(file)])
+        os.chdir(folder)  # RecBole writes logs wherever it stands
+        tuning.run()
+        print(json.dumps({"ended": time.time(), "points": len(tuning.score_list), "best": tuning.best_score}), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,12 @@
 import gzip
 import json
 import os
+import sqlite3
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -252,3 +256,209 @@ def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     path.write_bytes(HEADER + b"a,x,1\na,x,n/a\n")
     found = gaterec_alone("run", "-d", path, cwd=tmp_path)
     assert found == (2, "", f"gaterec: {path}:3: timestamp: expected a number, found 'n/a'\n")
+
+
+# -- searches ---------------------------------------------------------------------------------------------------------------------
+
+DIVERGING = (*TINY, "--epochs=9", "--learner=sgd", "--reg_weight=[9,9]", "--train_batch_size=16", "--seeds=1")
+"""With a learning rate beyond all reason."""
+FOUR_FORMS = "expected `choice [a,b,...]` or `uniform low,high` or `quniform low,high,q` or `loguniform ln(low),ln(high)`"
+RATES = "learning_rate choice [0.01,0.02]\n"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def _beside_saved(folder: Path) -> dict[str, bytes]:
+    return {name: content for name, content in contents(folder).items() if not name.startswith("saved/")}
+
+
+def refused_search(tmp_path: Path, space: str | bytes | None, *arguments: object) -> str:
+    """How a search is refused, without the name of its folder; nothing may change, and nothing be trained.
+
+    What `space` says stands in hyper.test; without one, the arguments name the file.
+    """
+    if not (tmp_path / "log.csv").exists():
+        write_log(tmp_path / "log.csv")
+    if space is not None:
+        (tmp_path / "hyper.test").write_bytes(space if isinstance(space, bytes) else space.encode())
+        arguments = (f"--params_file={tmp_path / 'hyper.test'}", *arguments)
+    before = _beside_saved(tmp_path)
+    with patch("gaterec.tune.LocalWorker", side_effect=AssertionError("a worker was hired")):
+        line = refusal("tune", "-d", tmp_path / "log.csv", f"--checkpoint_dir={tmp_path / 'saved'}", "--epochs=1", *arguments)
+    assert _beside_saved(tmp_path) == before
+    return line.replace(f"{tmp_path}/", "")
+
+
+@pytest.mark.parametrize(
+    ("space", "line"),
+    [
+        (
+            f"{RATES}nonsense\n",
+            f"hyper.test:2: expected a setting and its form, found 'nonsense'; {FOUR_FORMS} after the setting's name",
+        ),
+        (f"{RATES}\nthis is nonsense\n", f"hyper.test:3: this: {FOUR_FORMS}, found 'is'"),
+        ("learning_rate chioce [1,2]\n", f"hyper.test:1: learning_rate: {FOUR_FORMS}, found 'chioce'; did you mean choice?"),
+        (
+            "learning_rat choice [0.01,0.02]\n",
+            "search space: learning_rat=0.01: there is no such setting; did you mean learning_rate?",
+        ),
+        (
+            "learning_rate uniform 0.5,0.1\n",
+            "hyper.test:1: learning_rate: expected the low end below the high end, found 0.5 and 0.1; write low,high",
+        ),
+        (
+            "learning_rate choice [0.01]\n",
+            "hyper.test: there is nothing to choose: expected two values of a setting at least, found one of each",
+        ),
+        ("learning_rate choice []\n", "hyper.test:1: learning_rate: expected a list of one value or more after choice, found none"),
+        ("", "hyper.test: there is nothing to choose: expected at least one setting with its values, found none"),
+        ("learning_rate choice [0.01,-5]\n", "search space: learning_rate=-5: expected a number greater than 0, found -5"),
+        ("pooling_type choice [average,maxx]\n", "search space: pooling_type='maxx': expected 'average' or 'max', found 'maxx'"),
+        (
+            "train_batch_size uniform 1,2\n",
+            "search space: train_batch_size=1.618033988749895: expected a valid integer, got a number with a fractional part, "
+            "found 1.618033988749895",
+        ),
+        ("k choice [5,10]\n", "search space: k=5: k is a setting of ItemKNN, and HGN does not have it. HGN has: "),
+        (
+            "MAX_ITEM_LIST_LENGTH quniform 1,200,1\ntrain_batch_size quniform 1,200,1\n",
+            "search space: the grid has 40,000 points, more than 10,000; say --yes to try them all, --trials=N for the first N, "
+            "or --sampler=tpe",
+        ),
+    ],
+)  # fmt: skip
+def test_a_space_that_is_none(tmp_path: Path, space: str, line: str) -> None:
+    found = refused_search(tmp_path, space)
+    assert found.startswith(line) if line.endswith(": ") else found == line
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        "learning_rate choice [CALL,0.1]\n",
+        "learning_rate choice ['CALL',0.1]\n",
+        "learning_rate uniform CALL,0.1\n",
+        "learning_rate CALL [1,2]\n",
+        "CALL choice [1,2]\n",
+    ],
+)
+def test_code_in_a_space_is_not_run(tmp_path: Path, space: str) -> None:
+    line = refused_search(tmp_path, space.replace("CALL", f'__import__("os").system("touch {tmp_path}/run")'))
+    assert "expected" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["topk", "seed", "eval_args", "data_path", "protocol", "metric_decimal_place"])
+def test_settings_that_must_not_be_searched(tmp_path: Path, name: str) -> None:
+    assert refused_search(tmp_path, f"{name} choice [1,2]\n") == (
+        f"search space: {name}: can't be searched, as it makes no model better, but decides what is measured, where, or how it looks; "
+        f"leave it out, and give it for all trials: --{name}=..."
+    )
+
+
+def test_a_space_that_can_not_be_read(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name, reason in (("missing", "No such file or directory"), ("folder", "Is a directory")):
+        assert refused_search(tmp_path, None, f"--params_file={tmp_path / name}") == f"{name}: can't be read: {reason}"
+    assert refused_search(tmp_path, b"a\xff\x00\x1b") == "hyper.test: expected UTF-8 text, found byte 0xff at position 1"
+
+
+def test_no_space_at_all() -> None:
+    found = gaterec("tune")
+    assert found.code == 2
+    assert "Missing option '--params_file'" in found.err
+    assert "Traceback" not in found.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--sampler=nonsense"], "sampler: expected 'grid', 'random' or 'tpe', found 'nonsense'"),
+        (["--pruner=nonsense"], "pruner: expected 'none', 'median' or 'hyperband', found 'nonsense'"),
+        (["--tool=nonsense"], "tool: expected 'local' or 'Ray', found 'nonsense'"),
+        (["--against=nonsense"], "against: expected 'training_time' or 'recommendation_time', found 'nonsense'"),
+        (["--trials=0"], "trials: expected a number greater than or equal to 1, found 0"),
+        (["--workers=0"], "workers: expected a number greater than or equal to 1, found 0"),
+        (["--seeds=-1"], "seeds: expected a number greater than or equal to 0, found -1"),
+        (
+            ["--against=training_time", "--pruner=median"],
+            "pruner: a search with two objectives can't be pruned, found median; leave --pruner or --against out",
+        ),
+        (["--learning_rate=0.1"], "search space: learning_rate: is searched, and given by the command line too; leave one of them out"),
+        (
+            ["--eval_args={'split': {'LS': 'test_only'}}"],
+            "eval_args: nothing is held out for validation under split {'LS': 'test_only'}, so there is nothing to choose by",
+        ),
+    ],
+)
+def test_options_of_a_search(tmp_path: Path, flags: list[str], line: str) -> None:
+    assert refused_search(tmp_path, RATES, *flags) == line
+    assert contents(tmp_path / "saved") == {}
+
+
+def test_a_grid_of_a_range_without_end(tmp_path: Path) -> None:
+    assert refused_search(tmp_path, "learning_rate uniform 0.1,0.2\n", "--sampler=grid") == (
+        "sampler: a grid needs a space that can be counted, and learning_rate is a continuous range; "
+        "give choices or quniform, or --sampler=tpe"
+    )
+
+
+def test_ray_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert refused_search(tmp_path, RATES, "--tool=Ray") == (
+        "tool: Ray is not installed; pip install 'gaterec[ray]', or leave --tool out"
+    )  # fmt: skip
+
+
+def test_a_storage_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine, and no database")
+    (tmp_path / "folder").mkdir()
+    with closing(sqlite3.connect(tmp_path / "photos.db")) as other:
+        other.execute("create table photos (name text)")
+        other.commit()
+    for storage, line in (
+        ("mine.txt", "mine.txt: can't be used: file is not a database; give another --storage"),
+        ("folder", "folder: can't be used: unable to open database file; give another --storage"),
+        ("no/where.db", "no/where.db: can't be used: unable to open database file; give another --storage"),
+        ("photos.db", "photos.db: is a database of another program (it has photos); give another --storage"),
+    ):
+        assert refused_search(tmp_path, RATES, f"--storage={tmp_path / storage}") == f"storage: {line}"
+    assert refused_search(tmp_path, RATES, "--storage=mysql://me:secret@here/search") == (
+        "storage: expected a file, or an address that begins with postgresql:// or sqlite:///, found mysql://me:***@here/search"
+    )
+
+
+def test_what_belongs_to_another_search(tmp_path: Path) -> None:
+    out, storage = tmp_path / "out", tmp_path / "trials.db"
+    space = tmp_path / "first.test"
+    space.write_text("k choice [1,2]\n")
+    log = write_log(tmp_path / "log.csv")
+    shared = ("-m", "ItemKNN", "--seeds=1", "--eval_args={'split': {'LS': 'valid_only'}}")
+    found = gaterec("tune", "-d", log, f"--params_file={space}", f"--out={out}", f"--storage={storage}", *shared)
+    assert (found.code, found.err) == (0, "note: nothing is held out for test, so the winner is not judged\n")
+    assert "The winner's settings are in" in found.out
+    assert not (out / "winner").exists()
+    assert refused_search(tmp_path, "k choice [1,3]\n", f"--out={out}", *shared) == (
+        'out: belongs to another search: space.k was {"choice": [1, 2]}, is {"choice": [1, 3]}; give another --out, or leave it out'
+    )
+    assert refused_search(tmp_path, "k choice [1,3]\n", f"--storage={storage}", *shared).startswith(
+        "storage: trials.db: belongs to another search, tune-ItemKNN-log-"
+    )
+    (out / "search.json").write_text("{")
+    assert refused_search(tmp_path, "k choice [1,2]\n", f"--out={out}", *shared).startswith("out/search.json: can't be read: ")
+
+
+def test_all_trials_fail(tmp_path: Path) -> None:
+    space = tmp_path / "hyper.test"
+    space.write_text("learning_rate choice [900,1000]\n")
+    log = write_log(tmp_path / "log.csv")
+    found = gaterec("tune", "-d", log, f"--params_file={space}", f"--out={tmp_path / 'out'}", *DIVERGING)
+    assert found.code == 2
+    *notes, line = found.err.splitlines()
+    assert line.startswith(f"gaterec: {tmp_path}/out: 2 trials, and none came to an end; the first to fail, trial 0: ")
+    assert "Traceback" not in found.err
+    assert notes == []

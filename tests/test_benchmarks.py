@@ -1,6 +1,7 @@
 """The benchmarks' own arithmetic and bookkeeping; the figures themselves are for `make bench`."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import catalogue
+from benchmarks import catalogue, tune, tune_overhead, tune_workers
 from benchmarks.harness import (
     PAGE,
     RESULTS,
@@ -32,6 +33,7 @@ from benchmarks.harness import (
 )
 from benchmarks.padding import windows_cut_out
 from benchmarks.peer import peer_python
+from benchmarks.searches import Searched
 from benchmarks.simulated import alone, write_csv
 from benchmarks.startup import write_simulated
 from gaterec.data.interactions import Interactions
@@ -39,6 +41,7 @@ from gaterec.data.prepared import open_prepared
 from gaterec.data.read import read_log
 from gaterec.data.split import Split
 from gaterec.settings import Data
+from tests.commands import write_log
 
 
 def two_rows(options: Options) -> Iterator[Row | Skipped]:
@@ -210,6 +213,73 @@ def test_windows_cut_out_are_counted_as_they_would_be_copied() -> None:
     for window in (1, 3, 20):
         events = sum(min(t, window) for n in lengths for t in range(1, n))
         assert windows_cut_out(interactions, split, window) == (events, window * sum(max(n - 1, 0) for n in lengths))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A folder of data in which every data set of these benchmarks is a small log."""
+    for name in ("ml-100k", "amazon-cds"):
+        (tmp_path / name).mkdir()
+        lines = write_log(tmp_path / "log.csv").read_text().replace(",", "\t").splitlines()
+        (tmp_path / name / f"{name}.inter").write_text("\n".join(["user_id:token\titem_id:token\ttimestamp:float", *lines[1:]]) + "\n")
+    return tmp_path
+
+
+def test_bare_trainings_find_what_the_search_finds(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_round(contenders: Any, rounds: int) -> dict[str, list[float]]:
+        return {name: [contender()] for name, contender in contenders.items()}
+
+    monkeypatch.setattr(tune_overhead, "in_turns", one_round)
+    (row,) = tune_overhead.measure(Options(log, 1, 1, lambda text: None))
+    assert isinstance(row, dict)
+    bare, search = row["bare"], row["gaterec tune"]
+    assert isinstance(bare, float)
+    assert isinstance(search, float)
+    assert row["gaterec tune / bare"] == search / bare
+
+
+def fake_search(begun: float, step: float, workers: int, number: int) -> Searched:
+    """As many trials as asked for, each as long as the other."""
+    trials = [(begun + step * (i // workers), begun + step * (i // workers + 1)) for i in range(number)]
+    return Searched(trials, whole=trials[-1][1] + 50, best=0.5)
+
+
+@pytest.mark.parametrize(("whole", "asked"), [(False, [1, 2]), (True, [20])])
+def test_the_search_of_recbole_is_reckoned_unless_all_of_it_is_asked_for(
+    log: Path, whole: bool, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs_of_peer: list[int] = []
+
+    def peer(python: Path, options: Options, epochs: int) -> float:
+        epochs_of_peer.append(epochs)
+        return 20.0 + 80.0 * epochs
+
+    monkeypatch.setattr(tune, "peer_python", lambda: Path("python"))
+    monkeypatch.setattr(tune, "recbole_search", peer)
+    monkeypatch.setattr(tune, "searched", lambda options, settings, space, workers, seeds: fake_search(2.0, 10.0, workers, 8))
+    rows = list(tune.measure(Options(log, 1, tell=lambda text: None, whole=whole)))
+    assert epochs_of_peer == asked
+    assert [row["RecBole"] for row in rows if isinstance(row, dict)] == [1620.0] * 4
+    assert [row["gaterec"] for row in rows if isinstance(row, dict)] == [82.0, 132.0, 42.0, 92.0]
+    assert [row["RecBole / gaterec"] for row in rows if isinstance(row, dict)] == [1620 / 82, 1620 / 132, 1620 / 42, 1620 / 92]
+
+
+def test_a_peer_that_searches_is_waited_for_and_its_last_words_are_told(log: Path) -> None:
+    peer = log / "peer"
+    peer.write_text(f"#!/bin/sh\necho noise\nexec {sys.executable} -c 'import time; print(dict)'\n")
+    peer.chmod(0o755)
+    with pytest.raises(RuntimeError, match="RecBole broke down"):
+        tune.recbole_search(peer, Options(log), 1)
+    told = 'import json, time; print(json.dumps({"ended": time.time(), "points": 8}))'
+    peer.write_text(f"#!/bin/sh\necho noise\nexec {sys.executable} -c '{told}'\n")
+    assert 0 < tune.recbole_search(peer, Options(log), 1) < 60
+
+
+def test_workers_are_compared_with_and_without_the_start(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tune_workers, "searched", lambda options, settings, space, workers, seeds: fake_search(6.0, 10.0, workers, 6))
+    rows = list(tune_workers.measure(Options(log, 2, tell=lambda text: None)))
+    found = [(row["1 worker"], row["2 workers"], row["2 workers / 1"]) for row in rows if isinstance(row, dict)]
+    assert found == [(6.0, 12.0, 2.0), (360 / 66, 10.0, 66 / 36)]
 
 
 def test_results_are_whole() -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -28,6 +29,7 @@ from gaterec.recbole_keys import REFUSED
 from gaterec.section import Section
 from gaterec.settings import Data, Settings
 from gaterec.sources import parse_flags, resolve
+from tests.commands import gaterec, write_log
 
 EXAMPLES = int(os.environ.get("GATEREC_FUZZ", "300"))
 DEADLINE = timedelta(seconds=5)
@@ -335,3 +337,33 @@ def test_mangled_flags(flags: list[tuple[str, str, bool]]) -> None:
         arguments += [f"--{name}={text}"] if together else [f"--{name}", text]
     with a_result_or_a_clear_error():
         check_settings(flags=parse_flags(arguments))
+
+
+# -- searches ---------------------------------------------------------------------------------------------------------------------
+
+SPACE = b"""learning_rate choice [0.01,0.001]
+pooling_type choice [average,max]  # a remark
+reg_weight choice ['[0.0,0.0]',[0.001,0.00001]]
+dropout uniform 0,0.5
+embedding_size quniform 16,128,16
+weight_decay loguniform -12,-4
+"""
+
+
+@fuzz(0.1)
+@given(
+    raw=st.lists(changes(), max_size=3).map(lambda how: mangled(SPACE, how)) | texts.map(lambda text: text.encode("utf-8", "replace")),
+    name=st.sampled_from(["hyper.test", "space.yaml"]),
+)
+def test_mangled_spaces_through_the_whole_command(tmp_path_factory: pytest.TempPathFactory, raw: bytes, name: str) -> None:
+    folder = tmp_path_factory.getbasetemp() / "search"
+    folder.mkdir(exist_ok=True)
+    path, log = folder / name, folder / "log.csv"
+    path.write_bytes(raw)
+    write_log(log)
+    with a_result_or_a_clear_error(), patch("gaterec.tune.Leader.run"):  # nothing is trained, so even a good space comes to nothing
+        found = gaterec("tune", "-d", log, f"--params_file={path}", f"--checkpoint_dir={folder / 'saved'}")
+    assert found.code == 2, found
+    assert found.err.splitlines()[-1].startswith("gaterec: "), found.err
+    assert "Traceback" not in found.err
+    assert path.read_bytes() == raw

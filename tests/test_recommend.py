@@ -61,9 +61,7 @@ def test_it_says_what_the_model_says_and_leaves_out_what_was_chosen(recommender:
     item, offsets = recommender._item, recommender._offsets
     from gaterec.data.interactions import Interactions
 
-    interactions = Interactions(
-        "log", recommender.users.to_series(0), recommender.items.to_series(0), item, offsets, np.arange(len(item))
-    )
+    interactions = Interactions("log", recommender.users.to_series(0), recommender.items.to_series(0), item, offsets, np.arange(len(item)))
     numbers = np.arange(1, len(offsets) - 1)
     scores = EncoderScorer(recommender.model, interactions, settings.MAX_ITEM_LIST_LENGTH, torch.device("cpu"))(numbers, offsets[2:])
     for person in numbers:

@@ -196,7 +196,9 @@ def newest_run(folder: Path) -> Path:
         return folder
     runs = sorted(folder.glob("*/run.json"), key=lambda file: file.stat().st_mtime)
     if not runs:
-        raise RunError(f"{folder}: expected a run folder, or a folder of them, found {'no run in it' if folder.is_dir() else 'no such folder'}")
+        raise RunError(
+            f"{folder}: expected a run folder, or a folder of them, found {'no run in it' if folder.is_dir() else 'no such folder'}"
+        )
     return runs[-1].parent
 
 

@@ -4,7 +4,13 @@ Machines of the cluster need the same gaterec and Ray. A machine that does not s
 object store, and keeps states of its trainings to itself. Moritz et al., Ray: a distributed framework for emerging AI applications, OSDI 2018.
 """
 
+import os
+import socket
+import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +18,15 @@ import gaterec
 from gaterec.data.prepared import ABOUT
 from gaterec.errors import RunError, SettingsError
 from gaterec.workers import Message, TrialFailedError, WorkerLostError, Workshop
+
+HERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""For a cluster that is begun here: it tells nobody that it is used, and has nothing to warn of (whether a trial has a GPU, its settings say)."""
+THERE = {"RAY_NUM_REDIS_GET_RETRIES": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""For one that is there: Ray would knock for a quarter of an hour where something else answers, and gives up within a minute with this."""
+PATIENCE = 5.0
+"""Seconds for an address to answer at all."""
+BEGINNINGS = 10
+"""So many workers may be lost one after the other before they have begun, a second apart."""
 
 
 class Cluster:
@@ -28,15 +43,21 @@ class Cluster:
     """
 
     def __init__(self, address: str | None, data: Path, cpus: float, gpus: float) -> None:
-        try:
-            import ray as installed
-        except ImportError:
-            raise SettingsError("tool: Ray is not installed; pip install 'gaterec[ray]', or leave --tool out") from None
-        self._ray: Any = installed
-        try:
-            self._ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=None if address else False)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            raise RunError(f"ray_address: {address}: there is no Ray cluster that can be reached: {str(error).splitlines()[0]}") from None
+        with _surroundings(HERE if address is None else THERE):
+            try:
+                import ray as installed
+            except ImportError:
+                raise SettingsError("tool: Ray is not installed; pip install 'gaterec[ray]', or leave --tool out") from None
+            self._ray: Any = installed
+            if address is not None:
+                _check_answers(address)
+            try:
+                # None would mean the address in RAY_ADDRESS.
+                begun: dict[str, Any] = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
+                self._ray.init(**begun, log_to_driver=False, logging_level="ERROR")
+            except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+                what = "Ray can't be begun here" if address is None else f"ray_address: {address}: there is no Ray cluster that can be used"
+                raise RunError(f"{what}: {' '.join(str(error).split())}") from None
         self._options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0}
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         self.room = sum(_fit(machine, cpus, gpus) for machine in machines)
@@ -47,16 +68,41 @@ class Cluster:
                 f"cpus_per_trial, gpus_per_trial: no machine has {cpus:g} cores and {gpus:g} GPUs for a trial; found {have}"
             )
         self._files = self._ray.put({file.name: file.read_bytes() for file in data.iterdir() if file.is_file()})
-        self._data, self._threads = data, max(int(cpus), 1)
+        self._about = {"data": str(data), "threads": max(int(cpus), 1), "gpu": gpus > 0, "version": gaterec.__version__}
 
     def hire(self, slot: int) -> "RayWorker":
-        """A worker, wherever there is room; waits until there is."""
+        """A worker, wherever there is room; its first answer waits until there is."""
         actor = self._ray.remote(RemoteWorkshop).options(**self._options)
-        return RayWorker(self._ray, actor.remote(str(self._data), self._files, self._threads, gaterec.__version__))
+        return RayWorker(self._ray, lambda: actor.remote(self._files, **self._about))
 
     def close(self) -> None:
         """Leave the cluster; one that was begun here ends."""
         self._ray.shutdown()
+
+
+@contextmanager
+def _surroundings(variables: dict[str, str]) -> Iterator[None]:
+    """What Ray, and the workers of a cluster that is begun here, find in their environment: they import what this process imports."""
+    before = dict(os.environ)
+    os.environ.update(variables, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _check_answers(address: str) -> None:
+    """That something answers at HOST:PORT; where auto leads to, Ray has to see."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise SettingsError(f"ray_address: expected HOST:PORT, or auto, found {address}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise RunError(f"ray_address: {address}: there is no Ray cluster that can be reached: {error}") from None
 
 
 def _fit(machine: dict[str, float], cpus: float, gpus: float) -> int:
@@ -68,37 +114,60 @@ def _fit(machine: dict[str, float], cpus: float, gpus: float) -> int:
 class RayWorker:
     """A workshop on a machine of the cluster (see gaterec.workers.Worker)."""
 
-    def __init__(self, ray: Any, actor: Any) -> None:
-        self._ray, self._actor = ray, actor
-        self.name = "Ray"
+    def __init__(self, ray: Any, hire: Callable[[], Any]) -> None:
+        self._ray, self._hire, self._closed = ray, hire, False
+        self._actor, self.name = hire(), "Ray"
+        self._begun = False
 
     def answer(self, request: Message) -> Message:
         """See gaterec.workers.Worker.answer."""
         try:
-            if self.name == "Ray":
-                self.name = self._ray.get(self._actor.where.remote())
+            if not self._begun:
+                self._begin()
             return dict(self._ray.get(self._actor.answer.remote(request)))
-        except self._ray.exceptions.RayActorError:  # also when its machine is gone, or when it was ended from here
+        except self._ray.exceptions.RayActorError as error:  # also when its machine is gone, or when it was ended from here
+            if error.actor_init_failed:  # and would on every such machine
+                raise RunError(f"tool: a worker of the Ray cluster can't begin: {_last_line(error)}") from None
             raise WorkerLostError(f"was lost ({self.name})") from None
         except self._ray.exceptions.RayTaskError as error:
-            raise TrialFailedError(f"{str(error).strip().splitlines()[-1]} ({self.name})") from None
+            raise TrialFailedError(f"{_last_line(error)} ({self.name})") from None
+
+    def _begin(self) -> None:
+        """Ray may still send workers to a machine that is gone; that is no fault of a trial, so another one is hired."""
+        for left in reversed(range(BEGINNINGS)):
+            try:
+                self.name, self._begun = self._ray.get(self._actor.where.remote()), True
+                return
+            except self._ray.exceptions.RayActorError as error:
+                if error.actor_init_failed or self._closed or not left:
+                    raise
+            time.sleep(1)
+            self._actor = self._hire()
+            if self._closed:  # meanwhile
+                self.close()
 
     def close(self) -> None:
         """See gaterec.workers.Worker.close."""
+        self._closed = True
         self._ray.kill(self._actor)
+
+
+def _last_line(error: BaseException) -> str:
+    """What was raised on the other machine, of Ray's account of it."""
+    return str(error).strip().splitlines()[-1].strip()
 
 
 class RemoteWorkshop(Workshop):
     """A workshop on another machine, perhaps without the folder of the search."""
 
-    def __init__(self, data: str, files: dict[str, bytes], threads: int, version: str) -> None:
+    def __init__(self, files: dict[str, bytes], data: str, threads: int, gpu: bool, version: str) -> None:
         super().__init__()
         if gaterec.__version__ != version:
             raise RunError(f"gaterec {gaterec.__version__} is installed here, and {version} where the search is led; install the same")
         import torch
 
         torch.set_num_threads(threads)
-        self._data, self._place = data, Path(data)
+        self._gpu, self._data, self._place = gpu, data, Path(data)
         here = self._place / ABOUT
         if not here.exists() or here.read_bytes() != files[ABOUT]:
             self._place = Path(tempfile.mkdtemp(prefix="gaterec-")) / "data"
@@ -108,7 +177,6 @@ class RemoteWorkshop(Workshop):
 
     def where(self) -> str:
         """Which machine and process this is."""
-        import os
         import platform
 
         return f"{platform.node()}, process {os.getpid()}"
@@ -118,7 +186,8 @@ class RemoteWorkshop(Workshop):
         if "begin" in request:
             task = request["begin"]
             # Ray shows a worker its own GPUs alone, so the first one is always meant.
-            settings = {**task["settings"], "dataset": str(self._place), "gpu_id": "0"}
+            changes = {"dataset": str(self._place), "gpu_id": "0", "use_gpu": task["settings"]["use_gpu"] and self._gpu}
+            settings = {**task["settings"], **changes}
             states = task["states"] if str(self._place) == self._data else str(self._place.parent / "states")
             request = {"begin": {**task, "settings": settings, "states": states}}
         return super().answer(request)

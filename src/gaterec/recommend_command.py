@@ -53,7 +53,13 @@ def recommend(
     display = Display(recommender.settings)
     rows = []
     for row in frame.iter_rows(named=True):
-        cells = [row["user"] or "(no id)", str(row["rank"]), row["item"], *([row["title"] or ""] if "title" in row else []), f"{row['score']:.4f}"]
+        cells = [
+            row["user"] or "(no id)",
+            str(row["rank"]),
+            row["item"],
+            *([row["title"] or ""] if "title" in row else []),
+            f"{row['score']:.4f}",
+        ]
         if why:
             known = row["based_on"] != "popularity"
             reason = str(explanation(recommender, row["user"], row["item"], _ids(history))) if known else "because many choose it"
@@ -65,7 +71,9 @@ def recommend(
     display.table(f"{recommender.info['title']}: recommended", head, rows)
     nobody = frame.filter(pl.col("based_on") == "popularity")["user"].unique(maintain_order=True).to_list()
     if nobody:
-        display.warn(f"nothing is known of {', '.join(map(str, nobody[:5]))}{' and others' if len(nobody) > 5 else ''}: these are popular items")
+        display.warn(
+            f"nothing is known of {', '.join(map(str, nobody[:5]))}{' and others' if len(nobody) > 5 else ''}: these are popular items"
+        )
 
 
 def _write(recommender: Recommender, users: Sequence[str], k: int, filters: dict[str, object], out: Path) -> None:
@@ -91,7 +99,11 @@ def explain(folder: Path, user: str | None, item: str, history: str) -> None:
     display = Display(recommender.settings)
     names = [name for name in ("title",) if name in found.events.columns]
     rows = [
-        [row["item"], *(row[name] or "" for name in names), *(_number(row[part]) for part in ("gated", "direct", "total", "instance_gate", "what_if"))]
+        [
+            row["item"],
+            *(row[name] or "" for name in names),
+            *(_number(row[part]) for part in ("gated", "direct", "total", "instance_gate", "what_if")),
+        ]
         for row in reversed(found.events.to_dicts())
     ]
     head = ["event, the latest first", *names, "through the gates", "directly", "together", "gate", "score without it"]

@@ -59,16 +59,17 @@ class Leader:
             GaterecError: no worker can be had.
         """
         threads = [threading.Thread(target=self._work, args=(slot,), daemon=True) for slot in range(self.workers)]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             for thread in threads:
                 while thread.is_alive():
                     thread.join(0.2)  # not for ever, so that Ctrl+C is heard
         finally:
             self._end()
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:  # it was begun
+                    thread.join()
         if self._problem is not None:
             raise self._problem
 
@@ -91,6 +92,8 @@ class Leader:
         except BaseException as problem:  # raised again by the thread that leads
             self._problem = self._problem or problem
             self._end()
+        finally:
+            self._dismiss(slot)  # on a cluster that has lost a machine another slot may wait for its room
 
     def _next(self) -> Trial | None:
         with self._lock:
@@ -130,17 +133,18 @@ class Leader:
             worker = self._worker(slot)
             try:
                 ended = self._followed(worker, task, course)
-            except TrialFailedError as error:
+            except (TrialFailedError, WorkerLostError) as error:
                 self._dismiss(slot)
-                ended = replace(trial, state="failed", reason=str(error))
-            except WorkerLostError as error:
-                self._dismiss(slot)
-                lost = 1 if course.epochs else lost + 1
-                if lost < ATTEMPTS:
-                    if not self._over:
+                if self._over:  # whoever ended the search ended the worker too
+                    return None
+                reason = str(error)
+                if isinstance(error, WorkerLostError):
+                    lost = 1 if course.epochs else lost + 1
+                    if lost < ATTEMPTS:
                         self.live.note(f"trial {trial.number}: its worker {error}; it is run again")
-                    continue
-                ended = replace(trial, state="failed", reason=f"its worker {error}, {ATTEMPTS} times in a row")
+                        continue
+                    reason = f"its worker {error}, {ATTEMPTS} times in a row"
+                ended = replace(trial, state="failed", reason=reason)
             return replace(ended, seconds=time.monotonic() - begin, worker=worker.name)
         return None
 

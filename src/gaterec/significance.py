@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
 from gaterec.settings import METRICS, SMALLER_IS_BETTER
 
@@ -226,12 +225,18 @@ def _differences(a: np.ndarray, b: np.ndarray, seed: int) -> _Differences:
 def _wilcoxon(differ: np.ndarray, largest: float) -> float:
     """The p-value for differences that are not 0; those that differ by rounding alone share a rank."""
     differ = np.round(differ / largest, 12) if len(differ) else differ
-    return _exact_wilcoxon(differ) if len(differ) <= EXACT else float(stats.wilcoxon(differ).pvalue)
+    if len(differ) <= EXACT:
+        return _exact_wilcoxon(differ)
+    from scipy.stats import wilcoxon  # type: ignore[import-untyped, unused-ignore]  # slow to import, and only for the end of a comparison
+
+    return float(wilcoxon(differ).pvalue)
 
 
 def _exact_wilcoxon(differ: np.ndarray) -> float:
     """The same without approximation, also where ranks are shared: the chances of all sums of positive ranks when each sign is a fair coin."""
-    ranks = np.rint(2 * stats.rankdata(np.abs(differ))).astype(np.int64)  # doubled: shared ranks may be halves
+    from scipy.stats import rankdata  # type: ignore[import-untyped, unused-ignore]
+
+    ranks = np.rint(2 * rankdata(np.abs(differ))).astype(np.int64)  # doubled: shared ranks may be halves
     chances = np.ones(1)
     for rank in ranks.tolist():
         chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2

@@ -241,10 +241,10 @@ def _refuse_unknown(
                 raise SettingsError(f"{origin[name]}: {name}: {reason}; leave it out (found {short(value)})")
             del values[name]
             continue
-        if others := " and ".join(owners(name)):
-            raise SettingsError(
-                f"{origin[name]}: {name} is a setting of {others}, and {model} does not have it. {model} has: {', '.join(own.model_fields)}"
-            )
+        if theirs := owners(name):
+            others = " and ".join(filter(None, [", ".join(theirs[:-1]), theirs[-1]]))
+            has = f". {model} has: {', '.join(own.model_fields)}" if own.model_fields else ""
+            raise SettingsError(f"{origin[name]}: {name} is a setting of {others}, and {model} does not have it{has}")
         near = difflib.get_close_matches(str(name), [*known, *REFUSED], n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else "`gaterec settings` lists them all."
         raise SettingsError(f"{origin[name]}: {name}: there is no such setting; {hint}")

@@ -319,8 +319,8 @@ def _entry(place: str, name: object, given: Any) -> _Entry:
 def _known(form: object, where: str) -> str:
     if isinstance(form, str) and form in FORMS:
         return form
-    hint = f"; {nearest(form, FORMS)}" if isinstance(form, str) else ""
-    raise SettingsError(f"{where}: {EXPECTED}, found {short(form)}{hint}")
+    hint = nearest(form, FORMS) if isinstance(form, str) else ""
+    raise SettingsError(f"{where}: {EXPECTED}, found {short(form)}" + (f"; {hint}" if hint.startswith("did you mean") else ""))
 
 
 def _literal(text: str, where: str) -> Any:
@@ -523,7 +523,8 @@ def check_space(space: Space, accept: Callable[[Mapping[str, Any]], object]) -> 
         for value in values:
             refusal = _refusal(accept, {name: value})
             if refusal is not None and all(_refusal(accept, {name: value, **other}) is not None for other in others):
-                raise SettingsError(f"{HERE}: {name}={short(value)}: {refusal}")
+                reason = str(refusal).removeprefix(f"{HERE}: ").removeprefix(f"{name}: ")
+                raise SettingsError(f"{HERE}: {name}={short(value)}: {reason}")
 
 
 def _tried(dimension: Dimension) -> Sequence[Any]:

@@ -71,6 +71,7 @@ class Study:
         directions: list[Any] = ["maximize" if bigger else "minimize", *(["minimize"] if costs else [])]
         self._unlock: Callable[[], object] = lambda: None
         with ExitStack() as failing, _told(storage):
+            _check_file(storage)
             self._storage = optuna.storages.RDBStorage(storage)
             failing.callback(self.close)
             names = optuna.study.get_all_study_names(self._storage)
@@ -260,7 +261,25 @@ def _told(storage: str) -> Iterator[None]:
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError) as error:
         cause = getattr(error, "orig", None) or error.__cause__ or error
         reason = str(getattr(cause, "orig", None) or cause).strip().splitlines() or [type(error).__name__]
-        raise RunError(f"storage: {shown(storage)}: can't be used: {reason[0]}") from None
+        raise RunError(f"storage: {shown(storage)}: can't be used: {reason[0]}; give another --storage") from None
+
+
+def _check_file(storage: str) -> None:
+    """Keep Optuna, which makes its tables in any database, away from one of another program.
+
+    Raises:
+        RunError: it is a file with tables of something else.
+    """
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(storage)
+    try:
+        if engine.dialect.name == "sqlite" and Path(engine.url.database or "").exists():
+            tables = sqlalchemy.inspect(engine).get_table_names()
+            if tables and "studies" not in tables:
+                raise RunError(f"storage: {shown(storage)}: is a database of another program (it has {tables[0]}); give another --storage")
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -273,7 +292,7 @@ def _quiet() -> Iterator[None]:
 
 def shown(storage: str) -> str:
     """A storage as it may be shown: an address without its password; of a file its path."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", storage).removeprefix("sqlite:///")
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", storage).removeprefix("sqlite:///").replace("+psycopg", "", 1)
 
 
 def _locked(storage: Any, name: str) -> Callable[[], object]:

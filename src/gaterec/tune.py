@@ -26,7 +26,7 @@ from gaterec.comparison_tables import write_parquet, write_text
 from gaterec.data.prepared import kept_prepared, with_prepared_settings
 from gaterec.display import Display, counted
 from gaterec.entries import COMMON
-from gaterec.errors import RunError, SettingsError
+from gaterec.errors import RunError, SettingsError, nearest
 from gaterec.files import check_writable, only_one
 from gaterec.models import MODELS, model_class
 from gaterec.page import write_page
@@ -35,7 +35,7 @@ from gaterec.prepare import Prepared, prepare
 from gaterec.search import Leader
 from gaterec.settings import Environment, Settings
 from gaterec.sources import Source, check_dictionary, describe, read_config_file, resolve_sources
-from gaterec.space import Range, Space, check_space, read_space
+from gaterec.space import HERE, Range, Space, check_space, read_space
 from gaterec.study import Sampler, Study, check_same, shown, storage_address
 from gaterec.train import pick_device
 from gaterec.trials import Search, Trial
@@ -48,8 +48,8 @@ TRIALS = 100
 """How many trials there are by default where the space has no end."""
 MANY = 10_000
 """A grid of more points than this is tried only when asked for twice."""
-NOT_SEARCHED = (COMMON | set(Environment.model_fields) | {"protocol"}) - {"model", "eval_batch_size", "metric_decimal_place"}
-"""Settings that decide what is asked or where things are, and not how good the answer is."""
+NOT_SEARCHED = (COMMON | SAME_BITS_ANYWAY | set(Environment.model_fields) | {"protocol"}) - {"model", "eval_batch_size"}
+"""Settings that decide what is asked, where things are or how they look, and not how good the answer is."""
 
 
 class TuneResult(TypedDict):
@@ -146,7 +146,7 @@ class _Asked:
 
     def settings(self, chosen: Mapping[str, Any]) -> Settings:
         """Of a run with these values of searched settings."""
-        return resolve_sources(lambda kind: model_class(kind).Settings, [*self.sources, ("space", chosen)], MODELS)
+        return resolve_sources(lambda kind: model_class(kind).Settings, [*self.sources, (HERE, chosen)], MODELS)
 
 
 class _Tuning:
@@ -176,7 +176,7 @@ class _Tuning:
         Raises:
             RunError: no trial came to an end.
         """
-        settings, how = self.settings, self.how
+        display, settings, how = self.display, self.settings, self.how
         address, alone = storage_address(how.storage, self.folder)
         with ExitStack() as closing:
             study = Study(
@@ -199,11 +199,13 @@ class _Tuning:
                 hire, workers = self._hiring(closing)
                 workers = min(workers, self.limit - len(ended))
                 metric, bigger = settings.valid_metric, settings.valid_metric_bigger
-                live = closing.enter_context(SearchDisplay(self.display, metric, bigger, self.limit, settings.epochs, workers, ended))
+                live = closing.enter_context(SearchDisplay(display, metric, bigger, self.limit, settings.epochs, workers, ended))
                 pruning = how.pruner != "none"
                 Leader(
                     study, self._task, hire, workers, self.limit, metric.lower(), bigger, how.against, pruning, how.early_stop, live
                 ).run()
+                if how.early_stop is not None and (tried := len(study.trials())) < self.limit:
+                    display.line(f"The search ends early, after {counted(tried, 'trial')}: the last {how.early_stop:,} were no better")
             self.found = self._findings(study.trials(), study.importance())
         self._clear()
         if self.found.best is None:
@@ -364,6 +366,9 @@ class _Tuning:
 
 
 def _plan(content: Mapping[str, Any]) -> Plan:
+    for name in content:
+        if name not in Plan.model_fields:
+            raise SettingsError(f"{name}: there is no such option of a search; {nearest(name, Plan.model_fields)}")
     try:
         return Plan(**content)
     except ValidationError as error:
@@ -375,11 +380,12 @@ def _check_searched(space: Space, own: Sequence[Source]) -> None:
     for name in space.names:
         if name in NOT_SEARCHED:
             raise SettingsError(
-                f"space: {name}: makes no model better, but decides what is measured, or where; leave it out, and give it for all trials"
+                f"{HERE}: {name}: can't be searched, as it makes no model better, but decides what is measured, where, or how it looks; "
+                f"leave it out, and give it for all trials: --{name}=..."
             )
         for source, content in own:
             if name in content:
-                raise SettingsError(f"space: {name}: is searched, and given by the {source} too; leave one of them out")
+                raise SettingsError(f"{HERE}: {name}: is searched, and given by the {source} too; leave one of them out")
 
 
 def _limit(space: Space, how: Plan) -> int:
@@ -394,7 +400,7 @@ def _limit(space: Space, how: Plan) -> int:
         return how.trials or TRIALS
     if size > MANY and how.trials is None and sampler != "random" and not how.yes:
         raise SettingsError(
-            f"space: the grid has {size:,} points, more than {MANY:,}; say --yes to try them all, --trials=N for the first N, or --sampler=tpe"
+            f"{HERE}: the grid has {size:,} points, more than {MANY:,}; say --yes to try them all, --trials=N for the first N, or --sampler=tpe"
         )
     return min(how.trials or (TRIALS if sampler == "random" else size), size)
 

@@ -195,6 +195,8 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(share["threads"])
+    import gaterec.costs  # noqa: F401 (with it all that a training needs: better now than when the first trial has begun)
+
     workshop = Workshop()
     for request in asks:
         parent.tell(workshop.answer(request))
