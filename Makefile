@@ -1,4 +1,4 @@
-# make demo   set everything up, train HGN on a simulated log, show how good it is
+# make demo   set everything up, train HGN on a simulated log, show how good it is, what it recommends and why
 # make test   set everything up and run the tests          make lint   ruff and mypy
 # make bench  the benchmarks (each prints a ratio)         make fuzz   10,000 mangled files and settings
 PYTHON ?= python3

@@ -40,7 +40,8 @@ def measure(options: Options) -> Iterator[Row | Skipped]:
         log = _log(options, case.dataset)
         groups = log["user_id"].unique().sort().shuffle(seed=1).to_list()
         options.tell(f"new_people: {case.name}, trained on everybody ...")
-        everybody, hits = _trained(options, case, log), {"known": [], "new": []}  # type: dict[str, list[bool]]
+        everybody = _trained(options, case, log)
+        hits: dict[str, list[bool]] = {"known": [], "new": []}
         for group in range(case.withheld):
             people = groups[group :: case.groups]
             options.tell(f"new_people: {case.name}, without {len(people):,} people ...")

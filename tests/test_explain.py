@@ -23,14 +23,15 @@ def trained(place: Path, model: str = "HGN", **changes: Any) -> Recommender:
 @pytest.mark.parametrize("pooling", ["average", "max"])
 @pytest.mark.parametrize("off", [None, *OFF])
 def test_the_terms_of_hgn_sum_to_the_score(tmp_path: Path, pooling: str, off: str | None) -> None:
-    recommender = trained(tmp_path, embedding_size=8, pooling_type=pooling, **({} if off is None else {off: False}))
+    changes: dict[str, Any] = {} if off is None else {off: False}
+    recommender = trained(tmp_path, embedding_size=8, pooling_type=pooling, **changes)
     for user in ("u1", "u2", "u3"):
         for item in recommender.recommend([user], k=3)["item"]:
             found = explain(recommender, user, item)
             assert found.method == EXACT
             assert found.lasting is not None
             assert found.bias is not None
-            assert found.lasting + found.bias + found.events["total"].sum() == pytest.approx(found.score, abs=1e-5)
+            assert found.lasting + found.bias + float(found.events["total"].sum()) == pytest.approx(found.score, abs=1e-5)
             assert found.score == pytest.approx(recommender.score(user, [item])[0], abs=1e-6)
             assert found.events["total"].to_list() == pytest.approx((found.events["gated"] + found.events["direct"]).to_list())
     assert (found.lasting == 0) == (off == "user_term")
@@ -62,7 +63,7 @@ def test_what_if_an_event_were_gone_is_computed_anew(tmp_path: Path, model: str)
         assert found.events["total"].to_list() == pytest.approx([found.score - score for score in found.events["what_if"]], abs=1e-5)
         assert found.lasting is None
     else:
-        assert (found.lasting or 0.0) + found.events["total"].sum() == pytest.approx(found.score, abs=1e-5)
+        assert (found.lasting or 0.0) + float(found.events["total"].sum()) == pytest.approx(found.score, abs=1e-5)
 
 
 def test_in_words_and_as_a_dictionary(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ UPPER = {
     "tuning_display",
     "recommend",
     "explain",
+    "recommend_command",
     "report",
     "recbole",
 }

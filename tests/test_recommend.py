@@ -1,15 +1,17 @@
 """A run that recommends: who is asked for, what may come, and that it is what the model says."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 import polars as pl
 import pytest
 import torch
 
 import gaterec
+from gaterec.data.interactions import Interactions
 from gaterec.errors import RunError
 from gaterec.evaluate import EncoderScorer
 from gaterec.models import MODELS
@@ -59,11 +61,11 @@ def test_one_row_per_item_in_the_order_asked(recommender: Recommender) -> None:
 def test_it_says_what_the_model_says_and_leaves_out_what_was_chosen(recommender: Recommender) -> None:
     settings, everybody = recommender.settings, recommender.users.to_series(0).to_list()[1:]
     item, offsets = recommender._item, recommender._offsets
-    from gaterec.data.interactions import Interactions
-
     interactions = Interactions("log", recommender.users.to_series(0), recommender.items.to_series(0), item, offsets, np.arange(len(item)))
     numbers = np.arange(1, len(offsets) - 1)
-    scores = EncoderScorer(recommender.model, interactions, settings.MAX_ITEM_LIST_LENGTH, torch.device("cpu"))(numbers, offsets[2:])
+    scores = EncoderScorer(recommender.model, interactions, settings.MAX_ITEM_LIST_LENGTH, torch.device("cpu"))(
+        numbers, offsets[2:]
+    ).clone()
     for person in numbers:
         scores[person - 1, item[offsets[person] : offsets[person + 1]]] = -torch.inf
     ids = recommender.items.to_series(0)
@@ -129,7 +131,7 @@ def test_scores_and_similar_items(recommender: Recommender) -> None:
     assert alike.columns == ["item", "score", "title"]
     assert "i5" not in alike["item"]
     assert alike["score"].is_sorted(descending=True)
-    table = torch.nn.functional.normalize(recommender.model.item_table()[0], dim=1)
+    table = torch.nn.functional.normalize(recommender.model.item_table()[0].detach(), dim=1)
     numbers = [recommender.item_number(item) for item in ("i5", alike["item"][0])]
     assert alike["score"][0] == pytest.approx(float(table[numbers[0]] @ table[numbers[1]]), abs=1e-6)
     assert len(recommender.similar_items("i5", k=1000)) == 19
@@ -160,8 +162,6 @@ def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
 
 
 def test_a_run_without_histories_is_refused(folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "run"
     shutil.copytree(folder, copy)
     (copy / "histories.safetensors").unlink()

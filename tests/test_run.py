@@ -11,7 +11,6 @@ import torch
 
 import gaterec
 from gaterec import checkpoint, load
-from gaterec.checkpoint import LoadedRun
 from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.run import Result, evaluate_run, prepare_folder, run
@@ -126,7 +125,7 @@ def test_the_loaded_model_scores_the_same_bits(log: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr(sys.modules["gaterec.run"], "write_run", write_run)
     folder = run("HGN", log, config_dict=SMALL | {"checkpoint_dir": str(tmp_path)})["folder"]
-    loaded: LoadedRun = load(folder)
+    loaded = load(folder)
     users, items = torch.tensor([1, 2, 0]), torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [0, 0, 7, 8]])
     with torch.inference_mode():
         before, after = (model.scores(model.encode(users, items)) for model in (trained[0], loaded.model))

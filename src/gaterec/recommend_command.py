@@ -1,7 +1,8 @@
 """What `gaterec recommend` and `gaterec explain` print and write."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -45,7 +46,13 @@ def recommend(
         raise SettingsError(f"history: belongs to one user, found {len(asked):,}")
     if why and out is not None:
         raise SettingsError("why: reasons are for the screen; leave --out or --why out")
-    filters = {"seen": seen, "deny": _ids(deny), "allow": None if allow is None else _ids(allow), "where": columns, "strict": strict}
+    filters: dict[str, Any] = {
+        "seen": seen,
+        "deny": _ids(deny),
+        "allow": None if allow is None else _ids(allow),
+        "where": columns,
+        "strict": strict,
+    }
     if out is not None:
         _write(recommender, asked or [], k, filters, out)
         return
@@ -76,12 +83,12 @@ def recommend(
         )
 
 
-def _write(recommender: Recommender, users: Sequence[str], k: int, filters: dict[str, object], out: Path) -> None:
+def _write(recommender: Recommender, users: Sequence[str], k: int, filters: Mapping[str, Any], out: Path) -> None:
     display = Display(recommender.settings)
     with folder_written_whole(out) as part, display.stages() as tell:
         for begin in range(0, len(users), AT_A_TIME):
             tell(f"{begin:,} of {len(users):,} people")
-            frame = recommender.recommend(users[begin : begin + AT_A_TIME], k, **filters)  # type: ignore[arg-type]
+            frame = recommender.recommend(users[begin : begin + AT_A_TIME], k, **filters)
             frame.write_parquet(part / f"part-{begin // AT_A_TIME:05d}.parquet")
     display.line(f"{len(users):,} people, {k} items each: {out}/*.parquet")
 
