@@ -54,19 +54,25 @@ class Explanation:
         }
 
     def __str__(self) -> str:
-        """In words: because you chose A (41%) and B (22%), and your taste over the long run (30%). Shares are of all that speaks for the item."""
+        """In words: because you chose A (41%) and B (22%), and your taste over the long run (30%). Shares are of all that speaks for the item; the
+        three events that say most are named."""
         names = pl.coalesce("title", "item") if "title" in self.events.columns else pl.col("item")
-        parts = [(f"you chose {name}", total) for name, total in self.events.select(names, "total").iter_rows()]
-        if self.lasting is not None:
-            parts.append(("your taste over the long run", self.lasting))
-        if self.bias is not None:
-            parts.append(("many choose it", self.bias))
-        together = sum(value for _, value in parts if value > 0)
-        best = sorted((part for part in parts if part[1] > 0), key=lambda part: -part[1])[:3]
-        if not best:
-            return "nothing in your history speaks for it"
-        told = [f"{words} ({100 * value / together:.0f}%)" for words, value in best]
-        return f"because {', '.join(told[:-1])}{' and ' if len(told) > 1 else ''}{told[-1]}"
+        chosen = list(self.events.select(names, "total").iter_rows())
+        others = [("your taste over the long run", self.lasting or 0.0), ("that many choose it", self.bias or 0.0)]
+        together = sum(value for _, value in [*chosen, *others] if value > 0)
+        best = sorted(((name, value) for name, value in chosen if value > 0), key=lambda part: -part[1])[:3]
+        events = _listed([f"{name} ({100 * value / together:.0f}%)" for name, value in best])
+        reasons = [f"{name} ({100 * value / together:.0f}%)" for name, value in others if value > 0]
+        told = ", and ".join(filter(None, [f"you chose {events}" if events else "", _listed(reasons)]))
+        return f"because {'of ' if reasons and not events else ''}{told}" if told else "though nothing in the history speaks for it"
+
+
+def _listed(words: list[str]) -> str:
+    """
+    >>> _listed(["A", "B", "C"]), _listed(["A"]), _listed([])
+    ('A, B and C', 'A', '')
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 @torch.inference_mode()

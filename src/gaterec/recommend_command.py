@@ -1,6 +1,7 @@
 """What `gaterec recommend` and `gaterec explain` print and write."""
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gaterec.explain import explain as explanation
 from gaterec.files import folder_written_whole
 from gaterec.recommend import Recommender, load
 
+PARTS = "part-*.parquet"
 AT_A_TIME = 20_000
 """So many people are answered at a time, and go into one file."""
 
@@ -58,24 +60,17 @@ def recommend(
         return
     frame = recommender.recommend(asked, k, histories=[_ids(history)] if history else None, **filters)
     display = Display(recommender.settings)
-    rows = []
-    for row in frame.iter_rows(named=True):
-        cells = [
-            row["user"] or "(no id)",
-            str(row["rank"]),
-            row["item"],
-            *([row["title"] or ""] if "title" in row else []),
-            f"{row['score']:.4f}",
+    title = f"{recommender.info['title']}: recommended"
+    if why:
+        display.line(title)
+        _tell_reasons(display, recommender, frame, _ids(history))
+    else:
+        names = [name for name in ("title",) if name in frame.columns]
+        rows = [
+            [row["user"] or "(no id)", str(row["rank"]), row["item"], *(row[name] or "" for name in names), f"{row['score']:.4f}"]
+            for row in frame.iter_rows(named=True)
         ]
-        if why:
-            known = row["based_on"] != "popularity"
-            reason = str(explanation(recommender, row["user"], row["item"], _ids(history))) if known else "because many choose it"
-            cells.append(reason)
-        elif row["based_on"] == "popularity":
-            cells[-1] += " (popular)"
-        rows.append(cells)
-    head = ["user", "rank", "item", *(["title"] if "title" in frame.columns else []), "score", *(["why"] if why else [])]
-    display.table(f"{recommender.info['title']}: recommended", head, rows)
+        display.table(title, ["user", "rank", "item", *names, "score"], rows)
     nobody = frame.filter(pl.col("based_on") == "popularity")["user"].unique(maintain_order=True).to_list()
     if nobody:
         display.warn(
@@ -83,7 +78,20 @@ def recommend(
         )
 
 
+def _tell_reasons(display: Display, recommender: Recommender, frame: pl.DataFrame, history: Sequence[str]) -> None:
+    for row in frame.iter_rows(named=True):
+        if row["rank"] == 1:
+            display.line(f"\n{row['user'] or 'Somebody with this history'}")
+        known = row["based_on"] != "popularity"
+        reason = explanation(recommender, row["user"], row["item"], history) if known else "because many choose it"
+        name = f"{row['title']} ({row['item']})" if row.get("title") else row["item"]
+        display.line(f"{row['rank']:3}. {name}, {row['score']:.4f}: {reason}")
+
+
 def _write(recommender: Recommender, users: Sequence[str], k: int, filters: Mapping[str, Any], out: Path) -> None:
+    strange = [file.name for file in out.iterdir() if not fnmatch(file.name, PARTS)] if out.is_dir() else []
+    if strange:
+        raise SettingsError(f"out: {out}: expected a new folder, or one of such lists, found {strange[0]} in it; nothing was written")
     display = Display(recommender.settings)
     with folder_written_whole(out) as part, display.stages() as tell:
         for begin in range(0, len(users), AT_A_TIME):
@@ -113,8 +121,12 @@ def explain(folder: Path, user: str | None, item: str, history: str) -> None:
         ]
         for row in reversed(found.events.to_dicts())
     ]
-    head = ["event, the latest first", *names, "through the gates", "directly", "together", "gate", "score without it"]
-    display.table(f"Item {found.item} for {found.user or 'this history'}: score {found.score:.4f} ({found.method})", head, rows)
+    head = ["event", *names, "through the gates", "directly", "together", "gate", "score without it"]
+    display.table(
+        f"Item {found.item} for {found.user or 'this history'}: score {found.score:.4f} ({found.method}); the latest event first",
+        head,
+        rows,
+    )
     if found.method == EXACT:
         events = found.events["total"].sum()
         display.line(
@@ -125,8 +137,8 @@ def explain(folder: Path, user: str | None, item: str, history: str) -> None:
     display.line(f"In words: {found}.")
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.4f}"
+def _number(value: float | None, sign: str = "+") -> str:
+    return "–" if value is None else f"{value:{sign}.4f}"
 
 
 def _ids(text: str) -> list[str]:

@@ -1,0 +1,87 @@
+"""What `gaterec recommend` and `gaterec explain` print, write and refuse."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.commands import TINY, gaterec, write_log
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two runs."""
+    place = tmp_path_factory.mktemp("recommend_command")
+    for model in ("Pop", "HGN"):
+        tiny = () if model == "Pop" else TINY
+        assert (
+            gaterec("run", f"--model={model}", "-d", write_log(place / "log.csv"), f"--checkpoint_dir={place / 'saved'}", *tiny).code == 0
+        )
+    return place / "saved"
+
+
+def test_the_newest_run_of_a_folder_recommends(saved: Path) -> None:
+    outcome = gaterec("recommend", saved, "--users=u1,u2", "-k", 3)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "HGN on log: recommended" in outcome.out
+    assert outcome.out.count("u1 ") == outcome.out.count("u2 ") == 3
+    (pop,) = saved.glob("Pop-*")
+    assert "Pop on log: recommended" in gaterec("recommend", pop, "--users=u1").out
+
+
+def test_reasons_are_told_item_by_item(saved: Path) -> None:
+    outcome = gaterec("recommend", saved, "--users=u1,nobody", "-k", 2, "--why")
+    assert outcome.code == 0
+    assert outcome.out.count("because ") >= 3
+    assert outcome.out.count("because many choose it") == 2
+    assert "nothing is known of nobody: these are popular items" in outcome.err
+    assert "Somebody with this history" in gaterec("recommend", saved, "--history=i1,i2", "-k", 2, "--why").out
+
+
+def test_everybody_goes_to_a_folder_that_is_written_whole(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaterec.recommend_command.AT_A_TIME", 15)
+    for _ in range(2):  # its own files may be written again
+        assert gaterec("recommend", saved, "--users=all", "-k", 4, f"--out={tmp_path / 'lists'}").code == 0
+    assert len(list((tmp_path / "lists").iterdir())) == 3
+    frame = pl.read_parquet(tmp_path / "lists" / "*.parquet")
+    assert frame["user"].n_unique() == 40
+    assert len(frame) == 160
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    outcome = gaterec("recommend", saved, "--users=all", f"--out={tmp_path / 'mine'}")
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"gaterec: out: {tmp_path / 'mine'}: expected a new folder, or one of such lists, found letter.txt in it")
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_every_part_of_a_score_is_shown(saved: Path) -> None:
+    outcome = gaterec("explain", saved, "--user=u1", "--item=i3")
+    assert outcome.code == 0
+    assert "(exact sum)" in outcome.out
+    assert "lasting taste" in outcome.out
+    assert "In words: " in outcome.out
+    assert "(leave-one-event-out)" in gaterec("explain", next(saved.glob("Pop-*")), "--user=u1", "--item=i3").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["recommend", "SAVED"],
+            "recommend: for whom? give --users=ID,ID or --users=all, or --history=ITEM,ITEM for somebody without an id",
+        ),
+        (["recommend", "SAVED", "--users=u1,u2", "--history=i1"], "history: belongs to one user, found 2"),
+        (["recommend", "SAVED", "--users=u1", "--where=kind"], "where: expected COLUMN=VALUE, found 'kind'"),
+        (["recommend", "SAVED", "--users=u1", "--why", "--out=x"], "why: reasons are for the screen; leave --out or --why out"),
+        (["recommend", "SAVED", "--users=x", "--strict"], "user 'x': the run knows no such person"),
+        (["recommend", "nowhere", "--users=x"], "nowhere: expected a run folder, or a folder of them, found no such folder"),
+        (["explain", "SAVED", "--item=i1"], "explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id"),
+        (["explain", "SAVED", "--item=i1", "--user=x"], "user 'x': nothing is known of this person, so popular items are recommended, "),
+        (["explain", "SAVED", "--item=cheese", "--user=u1"], "item 'cheese': the run knows no such item"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(saved: Path, arguments: list[str], told: str) -> None:
+    outcome = gaterec(*[saved if word == "SAVED" else word for word in arguments])
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"gaterec: {told}")
+    assert outcome.err.count("\n") == 1
