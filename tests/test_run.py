@@ -16,7 +16,7 @@ from gaterec.models.encoder import SequenceEncoder
 from gaterec.run import Result, evaluate_run, prepare_folder, run
 from tests.commands import TINY, gaterec_alone, write_log
 
-FILES = {"weights.safetensors", "run.json", "users.parquet", "items.parquet", "ranks.parquet", "report.html"}
+FILES = {"weights.safetensors", "histories.safetensors", "run.json", "users.parquet", "items.parquet", "ranks.parquet", "report.html"}
 KEYS = {"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result", "folder", "best_epoch", "epochs", "baselines", "protocol", "settings"}  # fmt: skip
 SMALL: dict[str, Any] = {"epochs": 3, "embedding_size": 4, "MAX_ITEM_LIST_LENGTH": 5, "learning_rate": 0.01, "state": "WARNING"}
 ITEMS = 20
@@ -39,7 +39,7 @@ def done(log: Path) -> Result:
 
 
 def same_run(one: Path, other: Path) -> bool:
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in ("weights.safetensors", "ranks.parquet", "users.parquet", "items.parquet"))  # fmt: skip
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in ("weights.safetensors", "histories.safetensors", "ranks.parquet", "users.parquet", "items.parquet"))  # fmt: skip
 
 
 def figures(result: Result) -> list[object]:

@@ -5,6 +5,7 @@
 Models that are no such sum (attention, recurrence, convolution) are explained by leaving one event out at a time, and say so.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ class Explanation:
         together = sum(value for _, value in [*chosen, *others] if value > 0)
         best = sorted(((name, value) for name, value in chosen if value > 0), key=lambda part: -part[1])[:3]
         events = _listed([f"{name} ({100 * value / together:.0f}%)" for name, value in best])
-        reasons = [f"{name} ({100 * value / together:.0f}%)" for name, value in others if value > 0]
+        reasons = [f"{name} ({100 * value / together:.0f}%)" for name, value in others if value >= 0.005 * together > 0]
         told = ", and ".join(filter(None, [f"you chose {events}" if events else "", _listed(reasons)]))
         return f"because {'of ' if reasons and not events else ''}{told}" if told else "though nothing in the history speaks for it"
 
@@ -76,7 +77,7 @@ def _listed(words: list[str]) -> str:
 
 
 @torch.inference_mode()
-def explain(recommender: Recommender, user: Any, item: Any, history: list[Any] | None = None) -> Explanation:
+def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[Any] | None = None) -> Explanation:
     """Why an item would be recommended to a person.
 
     Args:
@@ -87,7 +88,7 @@ def explain(recommender: Recommender, user: Any, item: Any, history: list[Any] |
         RequestError: an unknown item, or someone of whom nothing is known.
     """
     target = recommender.item_number(item)
-    (person,) = recommender.people(None if user is None else [user], [history or []])
+    (person,) = recommender.people(None if user is None else [user], [list(history or [])])
     if not len(person.items):
         raise RequestError(
             f"user {person.id!r}: nothing is known of this person, so popular items are recommended, and there is nothing to explain"

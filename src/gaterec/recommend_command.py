@@ -117,7 +117,8 @@ def explain(folder: Path, user: str | None, item: str, history: str) -> None:
         [
             row["item"],
             *(row[name] or "" for name in names),
-            *(_number(row[part]) for part in ("gated", "direct", "total", "instance_gate", "what_if")),
+            *(_number(row[part]) for part in ("gated", "direct", "total")),
+            *(_number(row[part], "") for part in ("instance_gate", "what_if")),
         ]
         for row in reversed(found.events.to_dicts())
     ]
