@@ -422,7 +422,7 @@ def test_a_storage_that_is_none(tmp_path: Path) -> None:
         other.commit()
     for storage, line in (
         ("mine.txt", "mine.txt: can't be used: file is not a database; give another --storage"),
-        ("folder", "folder: can't be used: unable to open database file; give another --storage"),
+        ("folder", "expected a file, found the folder folder"),
         ("no/where.db", "no/where.db: can't be used: unable to open database file; give another --storage"),
         ("photos.db", "photos.db: is a database of another program (it has photos); give another --storage"),
     ):

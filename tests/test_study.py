@@ -1,5 +1,6 @@
 """The memory of a search: what is tried, that it is kept, and each trial once; on SQLite, and on a real PostgreSQL server."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from gaterec.errors import RunError, SettingsError
 from gaterec.space import read_space
-from gaterec.study import Study, check_same, storage_address
+from gaterec.study import Study, check_same, shown, storage_address
 from gaterec.trials import Trial
 from tests import postgres
 
@@ -120,6 +121,34 @@ def test_two_processes_can_not_lead_one_search_on_a_server(server: str, tmp_path
     study(address, "twice").close()
 
 
+def test_two_processes_can_not_lead_one_search_on_a_file(tmp_path: Path) -> None:
+    address = storage_address(tmp_path / "x.db", tmp_path)
+    one = study(address, "twice")
+    with pytest.raises(RunError, match="another process is running the search twice"):
+        study(address, "twice")
+    one.close()
+    study(address, "twice").close()
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"),
+    [
+        ("postgresql://me:hunter2@host/db", "postgresql://me:***@host/db"),
+        ("postgresql+psycopg://me:hun@ter2@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://host/db?user=me&password=hunter2", "postgresql://host/db?user=me&password=***"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("sqlite:////home/me/x.db", "/home/me/x.db"),
+    ],
+)
+def test_no_password_is_shown(storage: str, told: str, tmp_path: Path) -> None:
+    assert shown(storage) == told
+    if "host" in storage:
+        here = storage_address(storage.replace("host/", "127.0.0.1:1/").replace("+psycopg", ""), tmp_path)
+        with pytest.raises(RunError, match="can't be used") as error:
+            study(here, "a")
+        assert not re.search("hunter2|hun|ter2", str(error.value))
+
+
 def test_another_search_is_refused(storage: tuple[str, bool], request: pytest.FixtureRequest) -> None:
     name = request.node.name
     study(storage, name).close()
@@ -149,6 +178,8 @@ def test_storages_that_can_not_be_used_are_told_in_one_line(tmp_path: Path) -> N
         assert "secret" not in str(error.value)
         assert "\n" not in str(error.value)
     expected = r"storage: expected a file, or an address that begins with postgresql:// or sqlite:///, found mysql://me:\*\*\*@host/x"
+    with pytest.raises(SettingsError, match="storage: expected a file"):
+        storage_address("sqlite://", tmp_path)  # in memory, where nothing would be kept
     with pytest.raises(SettingsError, match=expected):
         storage_address("mysql://me:secret@host/x", tmp_path)
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import polars as pl
@@ -20,6 +21,8 @@ import gaterec
 import gaterec.page
 from gaterec import processes
 from gaterec.checkpoint import read_info
+from gaterec.models import MODELS, model_class
+from gaterec.sources import parse_flags, resolve
 from tests import postgres
 from tests.commands import Outcome, write_log
 from tests.commands import gaterec as command
@@ -218,6 +221,66 @@ def test_nothing_is_chosen_on_test(here: Path, tmp_path: Path) -> None:
         assert tune(place, tmp_path / f"out-{place.name}", "--trials=3").code == 0
     one, other = (pl.read_parquet(tmp_path / f"out-{place.name}" / "trials.parquet") for place in (here, tmp_path))
     assert one["score"].to_list() == other["score"].to_list()
+
+
+def test_a_folder_of_somebody_else_is_not_written_into(here: Path, tmp_path: Path) -> None:
+    for name in ("space.yaml", "best.yaml", "trials/mine/epoch-best.safetensors"):
+        place = tmp_path / name.partition("/")[0].replace(".", "")
+        (place / name).parent.mkdir(parents=True)
+        (place / name).write_text("mine")
+        outcome = tune(here, place)
+        assert outcome.code == 2
+        assert (
+            outcome.err
+            == f"gaterec: out: {place}: expected a new folder, or one of a search, found {name.partition('/')[0]} in it; give another --out\n"
+        )
+        assert [file.read_text() for file in place.rglob("*.*")] == ["mine"]
+
+
+def test_files_are_not_written_over(here: Path, tmp_path: Path) -> None:
+    space = here / "hyper.test"
+    for flags, told in (
+        ([f"--output_file={space}"], f"output_file: is the file of params_file too, {space}; give another"),
+        ([f"--output_file={tmp_path / 'x'}", f"--display_file={tmp_path / 'x'}"], "display_file: is the file of output_file too"),
+        ([f"--display_file={tmp_path}"], f"display_file: expected a file, found the folder {tmp_path}"),
+        ([f"--storage={space}"], f"storage: is the file of params_file too, {space}; give another"),
+    ):
+        outcome = tune(here, tmp_path / "out", *flags)
+        assert outcome.code == 2
+        assert outcome.err.startswith(f"gaterec: {told}")
+        assert space.read_text() == SPACE
+    assert not (tmp_path / "out").exists()
+
+
+def test_random_order_is_refused_before_anything_is_trained(here: Path, tmp_path: Path) -> None:
+    outcome = tune(here, tmp_path, "--eval_args={'order': 'RO', 'split': {'RS': [0.8, 0.1, 0.1]}}")
+    assert outcome.code == 2
+    assert outcome.err.startswith("gaterec: eval_args.order: trials share a log that is put in order of time (TO) once, found RO")
+
+
+@pytest.mark.parametrize("bundle", ["recipe", "protocol"])
+def test_the_winners_file_means_the_winners_settings(here: Path, tmp_path: Path, bundle: str) -> None:
+    """Also where a recipe or protocol is given, and what it says was put back to the usual."""
+    given = {"recipe": ["--recipe=hgn-best", "--user_term=True", "--eval_step=1"], "protocol": ["--protocol=paper", "--repeatable=True"]}[
+        bundle
+    ]
+    arguments = [
+        f"--params_file={here / 'hyper.test'}",
+        f"--out={tmp_path}",
+        "--embedding_size=64",
+        "--epochs=1",
+        "--trials=1",
+        "--seeds=0",
+        *given,
+    ]
+    assert command("tune", "-d", here / "log.csv", *arguments).code == 0
+    chosen = {"learning_rate": 0.01, "pooling_type": "average", "reg_weight": [0.0, 0.0]}
+    flags = parse_flags([flag for flag in arguments if flag.partition("=")[0] not in {"--params_file", "--out", "--trials", "--seeds"}])
+
+    def settings(files: Any, **content: Any) -> dict[str, Any]:
+        return resolve(lambda kind: model_class(kind).Settings, None, str(here / "log.csv"), files, content, models=MODELS).as_dict()
+
+    assert settings([tmp_path / "best.yaml"]) == settings([], **flags, **chosen)
 
 
 # -- killed ----------------------------------------------------------------------------------------------------------------------------

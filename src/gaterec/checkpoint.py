@@ -101,7 +101,8 @@ def load_state(folder: Path) -> tuple[TrainingState | None, list[str]]:
 
 def clear_states(folder: Path) -> None:
     """Throw a training's states away, and their folder if nothing else is in it: what is no state stays."""
-    for pattern in ("epoch-*.safetensors", ".epoch-*.part"):
+    number = "[0-9]" * 7
+    for pattern in (f"epoch-{number}.safetensors", f".epoch-{number}.safetensors.*.part"):
         for file in folder.glob(pattern):
             file.unlink(missing_ok=True)
     with suppress(OSError):

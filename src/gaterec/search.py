@@ -50,6 +50,7 @@ class Leader:
         self._running: list[int] = []
         self._hired: dict[int, Worker] = {}
         self._over = False
+        self.stopped = False  # because the last trials were no better
         self._problem: BaseException | None = None
 
     def run(self) -> None:
@@ -97,7 +98,8 @@ class Leader:
 
     def _next(self) -> Trial | None:
         with self._lock:
-            if self._over or self._stale():
+            self.stopped = self.stopped or self._stale()
+            if self._over or self.stopped:
                 return None
             trial = self.study.next(self.limit, self._running)
             if trial is not None:

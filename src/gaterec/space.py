@@ -175,9 +175,10 @@ class Space:
                 f"{HERE}: {endless.name}: expected a choice or a quniform, as a grid has all points, found {_written(endless)}; "
                 f"write one of these, or draw points at random"
             )
-        return (self._point(number) for number in range(size))
+        return (self.point(number) for number in range(size))
 
-    def _point(self, number: int) -> dict[str, Any]:
+    def point(self, number: int) -> dict[str, Any]:
+        """A point of the grid by its place in it, 0 to size - 1."""
         found: dict[str, Any] = {}
         for dimension in reversed(self.dimensions):
             assert dimension.size is not None

@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from gaterec.errors import RunError, SettingsError
 from gaterec.space import Space
 from gaterec.train import hash_seed
@@ -26,6 +28,8 @@ Pruner = Literal["none", "median", "hyperband"]
 
 IDENTITY, OUTCOME = "gaterec", "outcome"
 """The attribute of a study that says what is searched, and that of a trial that says what it came to."""
+SHUFFLED = 1_000_000
+"""The points of a grid of up to so many are put into a random order; those of a larger one are drawn."""
 DRAWS = 1000
 """So many draws in a row that were all there before, and random search takes the space for used up."""
 
@@ -188,6 +192,10 @@ class Study:
 
     def _drawn(self) -> Iterator[dict[str, Any]]:
         """Points at random, all different, always the same ones for a seed."""
+        if self.space.size is not None and self.space.size <= SHUFFLED:
+            order = np.random.default_rng(self._seed_of(0)).permutation(self.space.size)
+            yield from (self.space.point(int(number)) for number in order)
+            return
         drawer = self._optuna.create_study(sampler=self._optuna.samplers.RandomSampler(seed=self._seed_of(0)))
         distributions, seen, misses = self.space.distributions(), set(), 0
         while misses < DRAWS:
@@ -215,7 +223,7 @@ def storage_address(storage: str | Path | None, folder: Path) -> tuple[str, bool
     if "://" not in text:
         return f"sqlite:///{Path(text).expanduser().absolute()}", True
     kind, _, rest = text.partition("://")
-    if kind == "sqlite":
+    if kind == "sqlite" and rest.strip("/"):
         return text, True
     if kind in {"postgresql", "postgres", "postgresql+psycopg"}:
         try:
@@ -261,7 +269,10 @@ def _told(storage: str) -> Iterator[None]:
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError) as error:
         cause = getattr(error, "orig", None) or error.__cause__ or error
         reason = str(getattr(cause, "orig", None) or cause).strip().splitlines() or [type(error).__name__]
-        raise RunError(f"storage: {shown(storage)}: can't be used: {reason[0]}; give another --storage") from None
+        told = reason[0]
+        for secret in _secrets(storage):
+            told = told.replace(secret, "***")
+        raise RunError(f"storage: {shown(storage)}: can't be used: {told}; give another --storage") from None
 
 
 def _check_file(storage: str) -> None:
@@ -291,18 +302,32 @@ def _quiet() -> Iterator[None]:
 
 
 def shown(storage: str) -> str:
-    """A storage as it may be shown: an address without its password; of a file its path."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", storage).removeprefix("sqlite:///").replace("+psycopg", "", 1)
+    """A storage as it may be shown: an address without its passwords; of a file its path."""
+    kind, there, rest = storage.removeprefix("sqlite:///").partition("://")
+    person, at, place = rest.rpartition("@")
+    rest = re.sub(r"(pass\w*|sslpassword)=[^&]*", r"\1=***", place)
+    if at:
+        name, colon, _ = person.partition(":")
+        rest = f"{name}{':***' if colon else ''}@{rest}"
+    return f"{kind.removesuffix('+psycopg')}{there}{rest}"
+
+
+def _secrets(storage: str) -> list[str]:
+    """What of an address must not be shown, and the parts that another reader may take a password for."""
+    rest = storage.partition("://")[2]
+    found = [rest.rpartition("@")[0].partition(":")[2], *(value for _, value in re.findall(r"(pass\w*|sslpassword)=([^&]*)", rest))]
+    return [part for secret in found for part in [secret, *secret.split("@")] if part]
 
 
 def _locked(storage: Any, name: str) -> Callable[[], object]:
-    """Keeps a study on a PostgreSQL server for this process; what it gives lets go of it, and so does the end of the process.
+    """Keeps a study for this process; what it gives lets go of it, and so does the end of the process.
 
     Raises:
         RunError: another process has it.
     """
-    if storage.engine.dialect.name != "postgresql":  # a file is kept with the search's folder
-        return lambda: None
+    busy = f"storage: another process is running the search {name}; wait for its end"
+    if storage.engine.dialect.name == "sqlite":
+        return _locked_file(Path(f"{storage.engine.url.database}.lock"), busy)  # not the database, whose locks are SQLite's own
     import sqlalchemy
 
     connection = storage.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -311,5 +336,21 @@ def _locked(storage: Any, name: str) -> Callable[[], object]:
     close: Callable[[], object] = connection.close
     if not got:
         close()
-        raise RunError(f"storage: another process is running the search {name}; wait for its end")
+        raise RunError(busy)
     return close
+
+
+def _locked_file(place: Path, busy: str) -> Callable[[], object]:
+    try:
+        import fcntl
+    except ImportError:  # a system without such locks
+        return lambda: None
+    file = place.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise RunError(busy) from None
+    except OSError:  # a disk without such locks
+        pass
+    return file.close

@@ -48,6 +48,8 @@ TRIALS = 100
 """How many trials there are by default where the space has no end."""
 MANY = 10_000
 """A grid of more points than this is tried only when asked for twice."""
+OURS = ("trials.db", "trials", "data", "space.yaml", "best.yaml", "trials.parquet", "hyper.result", "tune.html", "winner", "workers")
+"""What a search writes into its folder."""
 NOT_SEARCHED = (COMMON | SAME_BITS_ANYWAY | set(Environment.model_fields) | {"protocol"}) - {"model", "eval_batch_size"}
 """Settings that decide what is asked, where things are or how they look, and not how good the answer is."""
 
@@ -101,16 +103,23 @@ def tune(
     check_dictionary(config_dict)
     how = _plan(plan)
     searched = read_space(space)
-    files = [config_file_list] if isinstance(config_file_list, str | Path) else config_file_list or ()
+    files = [config_file_list] if isinstance(config_file_list, str | Path) else list(config_file_list or ())
     data = None if dataset is None or isinstance(dataset, str | Path) else dataset
     names = {"model": model, "dataset": "DataFrame" if data is not None else dataset and str(dataset)}
     given: list[Source] = [(str(file), read_config_file(file)) for file in files]
     own: list[Source] = [("config_dict", config_dict or {}), ("command line", flags or {})]
     own.append(("arguments", {name: value for name, value in names.items() if value is not None}))
     _check_searched(searched, own)
+    inputs = {f"config_files ({number + 1})": file for number, file in enumerate(files)}
+    outputs = {"output_file": output_file, "display_file": display_file}
+    _check_files({"params_file": None if isinstance(space, Mapping) else space, **inputs, **_storage_file(how.storage), **outputs})
     asked = _Asked(searched, [*given, *own])
     settings = asked.settings({}) if data is not None else with_prepared_settings(asked.settings({}))
     check_space(searched, asked.settings)
+    if settings.eval_args.order != "TO":
+        raise SettingsError(
+            "eval_args.order: trials share a log that is put in order of time (TO) once, found RO, which draws another order with every seed"
+        )
     limit = _limit(searched, how)
     display = Display(settings)
     check_writable(*((Path(settings.checkpoint_dir),) if out is None else (Path(out), "out")))
@@ -125,6 +134,7 @@ def tune(
     identity = _identity(searched, how, settings, prepared)
     name = folder_name(f"tune-{settings.model}", prepared.interactions.name, [identity])
     folder = (Path(settings.checkpoint_dir) / name if out is None else Path(out)).expanduser().absolute()
+    _check_place(folder)
     with only_one(folder):
         _remember(folder / "search.json", identity)
         write_text(folder / "space.yaml", yaml.safe_dump(_plain(searched.as_json()), sort_keys=False, allow_unicode=True))
@@ -167,7 +177,7 @@ class _Tuning:
     ) -> None:
         self.display, self.prepared, self.asked, self.how, self.limit = display, prepared, asked, how, limit
         self.folder, self.data, self.settings, self.command, self.copies = folder, data, settings, command, copies
-        self.sampler: Sampler = how.sampler or ("grid" if asked.space.size is not None else "tpe")
+        self.sampler: Sampler = how.sampler or _usual_sampler(asked.space)
         self.found = self._findings([], {})
 
     def search(self, name: str, identity: Mapping[str, Any]) -> None:
@@ -201,11 +211,13 @@ class _Tuning:
                 metric, bigger = settings.valid_metric, settings.valid_metric_bigger
                 live = closing.enter_context(SearchDisplay(display, metric, bigger, self.limit, settings.epochs, workers, ended))
                 pruning = how.pruner != "none"
-                Leader(
+                leader = Leader(
                     study, self._task, hire, workers, self.limit, metric.lower(), bigger, how.against, pruning, how.early_stop, live
-                ).run()
-                if how.early_stop is not None and (tried := len(study.trials())) < self.limit:
-                    display.line(f"The search ends early, after {counted(tried, 'trial')}: the last {how.early_stop:,} were no better")
+                )
+                leader.run()
+                if leader.stopped:
+                    tried = counted(len(study.trials()), "trial")
+                    display.line(f"The search ends early, after {tried}: the last {how.early_stop:,} were no better")
             self.found = self._findings(study.trials(), study.importance())
         self._clear()
         if self.found.best is None:
@@ -232,12 +244,15 @@ class _Tuning:
     def _task(self, trial: Trial) -> Task:
         changes = {"dataset": str(self.data), "show_progress": False}
         settings = self.asked.settings(trial.chosen).model_copy(update=changes).as_dict()
-        return Task(settings, str(self.folder / "trials" / f"{trial.number:05d}"), self.how.against == "recommendation_time")
+        return Task(settings, str(self._states(trial)), self.how.against == "recommendation_time")
+
+    def _states(self, trial: Trial) -> Path:
+        return self.folder / "trials" / f"{trial.number:05d}"
 
     def _clear(self) -> None:
         """Throw states away that killed workers left of trials that are over now."""
-        for states in (self.folder / "trials").glob("*"):
-            clear_states(states)
+        for trial in self.found.trials:
+            clear_states(self._states(trial))
         with suppress(OSError):
             (self.folder / "trials").rmdir()
 
@@ -316,8 +331,13 @@ class _Tuning:
         """Model, dataset and all settings of the winner that are not its model's defaults; and the searched ones, whatever they are."""
         settings = self.asked.settings(self._best.chosen)
         own = settings.as_dict()
-        usual = resolve_sources(lambda kind: model_class(kind).Settings, [("arguments", {"model": settings.model})], MODELS).as_dict()
-        changed = {name: own[name] for name in own if own[name] != usual[name] or name in self._best.chosen}
+        bundled = {
+            name: own[name] for name in ("model", "recipe", "protocol")
+        }  # they come first in the file's effect, so what differs from them is said
+        usual = resolve_sources(lambda kind: model_class(kind).Settings, [("arguments", bundled)], MODELS).as_dict()
+        changed = {
+            name: own[name] for name in own if own[name] != usual[name] or name in self._best.chosen or (name in bundled and own[name])
+        }
         dataset = str(self.data) if self.settings.dataset == "DataFrame" else self.settings.dataset
         return {"model": settings.model, **changed, "dataset": dataset}
 
@@ -388,6 +408,10 @@ def _check_searched(space: Space, own: Sequence[Source]) -> None:
                 raise SettingsError(f"{HERE}: {name}: is searched, and given by the {source} too; leave one of them out")
 
 
+def _usual_sampler(space: Space) -> Sampler:
+    return "grid" if space.size is not None else "tpe"
+
+
 def _limit(space: Space, how: Plan) -> int:
     """How many trials there are to be."""
     size, sampler = space.size, how.sampler
@@ -410,10 +434,37 @@ def _identity(space: Space, how: Plan, settings: Settings, prepared: Prepared) -
     content = {
         "data": [prepared.interactions.name, prepared.interactions.fingerprint()],
         **{f"space.{name}": value for name, value in space.as_json().items()},
-        **{name: getattr(how, name) for name in ("sampler", "pruner", "against")},
+        "sampler": how.sampler or _usual_sampler(space),
+        **{name: getattr(how, name) for name in ("pruner", "against")},
         **{name: value for name, value in settings.as_dict().items() if name not in SAME_BITS_ANYWAY | {"dataset"}},
     }
     return dict(_plain(content))
+
+
+def _check_place(folder: Path) -> None:
+    """Nothing of somebody else's is written over: a folder that is no search may hold nothing that a search writes."""
+    if not (folder / "search.json").exists():
+        for name in OURS:
+            if (folder / name).exists():
+                raise RunError(f"out: {folder}: expected a new folder, or one of a search, found {name} in it; give another --out")
+
+
+def _storage_file(storage: str | None) -> dict[str, str | Path | None]:
+    return {} if storage is None or "://" in storage else {"storage": storage}
+
+
+def _check_files(named: Mapping[str, str | Path | None]) -> None:
+    """No two options may name one file, and files are no folders."""
+    seen: dict[Path, str] = {}
+    for option, name in named.items():
+        if name is None:
+            continue
+        if Path(name).is_dir():
+            raise SettingsError(f"{option}: expected a file, found the folder {name}")
+        place = Path(name).expanduser().resolve()
+        if place in seen:
+            raise SettingsError(f"{option}: is the file of {seen[place]} too, {name}; give another")
+        seen[place] = option
 
 
 def _remember(file: Path, identity: Mapping[str, Any]) -> None:
@@ -430,8 +481,10 @@ def _remember(file: Path, identity: Mapping[str, Any]) -> None:
 
 def _entry(settings: Settings, chosen: Mapping[str, Any]) -> str:
     """What a comparison calls a run with these settings."""
-    name = chosen.get("recipe") or chosen.get("model") or settings.recipe or settings.model
-    inner = ",".join(f"{setting}={_literal(value)}" for setting, value in chosen.items() if setting not in {"recipe", "model"})
+    recipe = chosen.get("recipe", settings.recipe)
+    name = recipe or chosen.get("model") or settings.model
+    chosen = {setting: value for setting, value in chosen.items() if setting != "model" and not (setting == "recipe" and value)}
+    inner = ",".join(f"{setting}={_literal(value)}" for setting, value in chosen.items())
     return f"{name}({inner})" if inner else str(name)
 
 

@@ -6,6 +6,7 @@ trial, whether it is done or not, and throws its states away. Messages are epoch
 machine (gaterec.ray_workers).
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,6 +117,9 @@ class Workshop:
         metric = settings.valid_metric.lower()
         if valid is None:
             yield {"failed": f"nothing was validated in {len(course.epochs)} epochs (eval_step is {settings.eval_step})"}
+            return
+        if not math.isfinite(valid[metric]):
+            yield {"failed": f"{settings.valid_metric} is {valid[metric]} on the validation part"}
             return
         model = trainer.model.eval()
         yield {
