@@ -281,6 +281,7 @@ def test_the_winners_file_means_the_winners_settings(here: Path, tmp_path: Path,
         return resolve(lambda kind: model_class(kind).Settings, None, str(here / "log.csv"), files, content, models=MODELS).as_dict()
 
     assert settings([tmp_path / "best.yaml"]) == settings([], **flags, **chosen)
+    assert chosen.keys() <= yaml.safe_load((tmp_path / "best.yaml").read_text()).keys()  # also what is the usual anyway
 
 
 # -- killed ----------------------------------------------------------------------------------------------------------------------------
