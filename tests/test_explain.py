@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import gaterec
+from gaterec.errors import RequestError
 from gaterec.explain import EXACT, LEFT_OUT, explain
-from gaterec.recommend import Person, Recommender, RequestError, load
+from gaterec.recommend import Person, Recommender, load
 from tests.commands import write_log
 
 SMALL = {"MAX_ITEM_LIST_LENGTH": 5, "epochs": 3, "state": "WARNING"}

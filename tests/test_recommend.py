@@ -12,10 +12,10 @@ import torch
 
 import gaterec
 from gaterec.data.interactions import Interactions
-from gaterec.errors import RunError
+from gaterec.errors import RequestError, RunError
 from gaterec.evaluate import EncoderScorer
 from gaterec.models import MODELS
-from gaterec.recommend import Recommender, RequestError, load
+from gaterec.recommend import Recommender, load
 from tests.commands import write_log
 
 SMALL = {"embedding_size": 4, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 2, "state": "WARNING"}

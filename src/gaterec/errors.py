@@ -25,6 +25,10 @@ class RunError(GaterecError):
     """A run folder that can't be read or written, or a training that can't go on."""
 
 
+class RequestError(GaterecError):
+    """A question to a trained run that can't be answered: an unknown item, say."""
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """What to say of a name that is none: the nearest one in any case, or all.
 

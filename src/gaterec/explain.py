@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
-from gaterec.recommend import Person, Recommender, RequestError
+from gaterec.errors import RequestError
+from gaterec.recommend import Person, Recommender
 
 EXACT, LEFT_OUT = "exact sum", "leave-one-event-out"
 
@@ -94,10 +96,9 @@ def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[An
             f"user {person.id!r}: nothing is known of this person, so popular items are recommended, and there is nothing to explain"
         )
     items = person.items[-recommender.settings.MAX_ITEM_LIST_LENGTH :]
-    score = _score(recommender, person, items, target)
-    what_if = [
-        _score(recommender, person, _without(person.items, len(person.items) - len(items) + place), target) for place in range(len(items))
-    ]
+    before = len(person.items) - len(items)
+    without = [Person(person.id, person.number, np.delete(person.items, before + place)) for place in range(len(items))]
+    score, *what_if = recommender.scores([person, *without])[:, target].tolist()
     model = recommender.model
     terms = model.terms(torch.tensor(person.number), torch.from_numpy(items.astype("int64")))
     if terms is None:
@@ -118,22 +119,7 @@ def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[An
         events = events.with_columns(titles.gather(items).alias("title"))
     columns = {"gated": gated, "direct": direct, "total": total, "instance_gate": gate}
     events = events.with_columns(
-        **{
-            name: pl.Series(None if values is None else values.tolist(), dtype=pl.Float64)
-            if values is not None
-            else pl.lit(None, pl.Float64)
-            for name, values in columns.items()
-        },
-        what_if=pl.Series(what_if, dtype=pl.Float64),
+        *(pl.lit(None, pl.Float64).alias(name) if values is None else pl.Series(name, values.tolist()) for name, values in columns.items()),
+        pl.Series("what_if", what_if),
     )
     return Explanation(person.id, ids[target], score, LEFT_OUT if terms is None else EXACT, lasting, bias, events, features)
-
-
-def _score(recommender: Recommender, person: Person, items: Any, target: int) -> float:
-    return float(recommender.scores([Person(person.id, person.number, items)])[0, target])
-
-
-def _without(items: Any, place: int) -> Any:
-    import numpy as np
-
-    return np.delete(items, place)

@@ -15,17 +15,14 @@ import torch
 from torch import Tensor
 
 from gaterec.checkpoint import LoadedRun, load_histories, load_run
-from gaterec.errors import GaterecError, nearest
-from gaterec.kernels.ranking import SCORES_AT_A_TIME, rank
+from gaterec.errors import RequestError, nearest
+from gaterec.kernels.ranking import SCORES_AT_A_TIME
+from gaterec.kernels.topk import top_items
 from gaterec.models.encoder import SequenceEncoder, masked_bias
 from gaterec.settings import Settings
 
 ROWS = 4096
 """So many histories are encoded at a time."""
-
-
-class RequestError(GaterecError):
-    """A request that can't be answered: an unknown item, say."""
 
 
 @dataclass(frozen=True)
@@ -246,25 +243,20 @@ class Recommender:
         k = min(k, size - 1)
         if not people:
             return np.zeros((0, k), dtype=np.int64), np.zeros((0, k), dtype=np.float32)
-        queries, found = self.queries(people), np.zeros((len(people), k), dtype=np.float32)
-        past = [np.empty(0, dtype=np.int64) if seen else person.items for person in people]
-
-        def rows(begin: int, end: int) -> Tensor:
-            scores = self.scores(people[begin:end], queries[begin:end])
-            if barred is not None:
-                scores.masked_fill_(barred, -torch.inf)
-            at = np.concatenate([row * size + items.astype(np.int64) for row, items in enumerate(past[begin:end])])
-            scores.view(-1).index_fill_(0, torch.from_numpy(at), -torch.inf)
-            return scores
-
-        lot = torch.randperm(size, generator=torch.Generator().manual_seed(self.settings.seed))
-        draw, empty = torch.zeros(len(people), dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
-        _, lists = rank(rows, (len(people), size), empty, empty, lot, draw, k=k, together=False)
-        step = max(1, SCORES_AT_A_TIME // size)
+        queries = self.queries(people)
+        lists, found = np.zeros((len(people), k), dtype=np.int64), np.zeros((len(people), k), dtype=np.float32)
+        lot, step = torch.randperm(size, generator=torch.Generator().manual_seed(self.settings.seed)), max(1, SCORES_AT_A_TIME // size)
         for begin in range(0, len(people), step):
             part = slice(begin, begin + step)
-            found[part] = self.scores(people[part], queries[part]).gather(1, lists[part]).numpy()
-        return lists.numpy(), found
+            scores = self.scores(people[part], queries[part])
+            if barred is not None:
+                scores.masked_fill_(barred, -torch.inf)
+            if not seen:
+                at = np.concatenate([row * size + person.items.astype(np.int64) for row, person in enumerate(people[part])])
+                scores.view(-1).index_fill_(0, torch.from_numpy(at), -torch.inf)
+            best = top_items(scores, k, lot, torch.zeros(len(scores), dtype=torch.int64))
+            lists[part], found[part] = best.numpy(), scores.gather(1, best).numpy()
+        return lists, found
 
     def _barred(self, deny: Iterable[Any], allow: Iterable[Any] | None, where: Mapping[str, Any] | None) -> Tensor:
         """(V,) which items may not be recommended to anybody."""
