@@ -1,0 +1,211 @@
+"""What the server and its clients say to each other, as pydantic models: the one place where a field, its limits and its meaning are told.
+
+Ids are the outside world's own; numbers are taken as their text.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+MAX_K = 1000
+MAX_HISTORY = 1000
+MAX_FILTER = 10_000
+MAX_COLUMNS = 20
+ID_LENGTH = 512
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _clean(value: str) -> str:
+    if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError("expected text without NUL and without halves of surrogate pairs")
+    return value
+
+
+_TEXT = {"type": "string", "minLength": 1, "maxLength": ID_LENGTH, "pattern": "^[^\\u0000]+$"}
+Id = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=ID_LENGTH),
+    AfterValidator(_clean),
+    BeforeValidator(_as_text),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "integer"}]}, mode="validation"),
+]
+"""A person's or an item's id: text of 1 to 512 characters, or a whole number, which is taken as its text."""
+Value = Annotated[str, StringConstraints(max_length=ID_LENGTH), AfterValidator(_clean)]
+
+
+class Question(BaseModel):
+    """What clients send: nothing but what is named here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Filters(Question):
+    """Which items may come."""
+
+    seen: bool = Field(False, description="whether items of the history may come again")
+    deny: list[Id] = Field([], max_length=MAX_FILTER, description="items that may not come")
+    allow: list[Id] | None = Field(None, max_length=MAX_FILTER, description="the only items that may")
+    where: dict[Value, Value] = Field(
+        {}, max_length=MAX_COLUMNS, description="column of the .item file -> value: only items that have it (where it holds lists, among others)"
+    )
+
+
+class RecommendRequest(Filters):
+    """Recommend to one person: of the log, with newer events, with a history alone, or somebody of whom nothing is known."""
+
+    user: Id | None = Field(None, description="a person's id; someone unknown gets popular items, unless there are events")
+    history: list[Id] = Field([], max_length=MAX_HISTORY, description="newer events of a known person, all of another; the latest last")
+    k: int = Field(10, ge=1, le=MAX_K, description="how many items; where fewer are left, those")
+    diversity: float = Field(
+        0.0, ge=0.0, le=1.0, allow_inf_nan=False, description="how much unlike each other the items are to be (MMR); 0 for the best items alone"
+    )
+
+
+class ExplainRequest(Question):
+    """Why an item would be recommended to a person."""
+
+    user: Id | None = Field(None, description="a person's id")
+    history: list[Id] = Field([], max_length=MAX_HISTORY, description="newer events of a known person, all of another; the latest last")
+    item: Id = Field(description="the item in question")
+
+
+class EventRequest(Question):
+    """One more event of a person."""
+
+    user: Id = Field(description="who chose; someone new is welcome")
+    item: Id = Field(description="what, an item that the run knows")
+    timestamp: float | None = Field(None, ge=0, le=1e11, allow_inf_nan=False, description="when, in seconds since 1970; now where it is left out")
+    id: Id | None = Field(None, description="a name of this event alone: sent again, it counts once")
+
+
+class Item(BaseModel):
+    """An item, and what people know it by."""
+
+    item: str
+    title: str | None = Field(None, description="where the .item file has one")
+
+
+class Recommended(Item):
+    rank: int
+    score: float
+
+
+class RecommendAnswer(BaseModel):
+    user: str | None
+    based_on: str = Field(description="person and history; history; or popularity, where nothing is known of the person")
+    items: list[Recommended]
+    model: str = Field(description="the run that answered")
+
+
+class Similar(Item):
+    score: float = Field(description="cosine of the two items' vectors")
+
+
+class SimilarAnswer(BaseModel):
+    item: Item
+    items: list[Similar]
+    model: str
+
+
+class ExplainedEvent(Item):
+    gated: float | None = Field(None, description="through the gates; none where the score is no sum")
+    direct: float | None = Field(None, description="directly, item to item; likewise")
+    total: float = Field(description="both; or how far the score falls without this event, where the score is no sum")
+    instance_gate: float | None = Field(None, description="how far the event is let in, 0 to 1")
+    what_if: float = Field(description="the score if this event had not been, computed anew")
+
+
+class ExplainAnswer(BaseModel):
+    user: str | None
+    item: Item
+    score: float
+    method: str = Field(description="'exact sum': lasting + bias + all totals are the score; or 'leave-one-event-out'")
+    lasting: float | None = Field(description="of the person's lasting taste; none where the score is no sum")
+    bias: float | None = Field(description="of the item alone; likewise")
+    events: list[ExplainedEvent] = Field(description="the latest last")
+    feature_gates: list[list[float]] | None = Field(description="how far each feature of each event is let in, 0 to 1; none without such a gate")
+    words: str
+    model: str
+
+
+class EventAnswer(BaseModel):
+    user: str
+    item: str
+    timestamp: float
+    new: bool = Field(description="false where an event of this id was there already")
+
+
+class ItemsAnswer(BaseModel):
+    items: list[Item]
+
+
+class ItemAnswer(Item):
+    columns: dict[str, str | int | float | bool | None] = Field(description="what else the .item file says")
+    training_count: int = Field(description="how often it was chosen in training")
+
+
+class PeopleAnswer(BaseModel):
+    people: list[str]
+    total: int = Field(description="how many the run knows")
+
+
+class PersonAnswer(BaseModel):
+    user: str
+    known: bool = Field(description="whether the run knows this person")
+    events: int = Field(description="how many events count for them, those of the log and newer ones")
+    newer: int = Field(description="how many of them came after the log")
+    history: list[Item] = Field(description="the latest of them, the latest last")
+
+
+class DeleteAnswer(BaseModel):
+    user: str
+    deleted: int = Field(description="events that were here and are gone")
+    left: list[str] = Field(description="what is left of this person, where, and until when")
+
+
+class ReloadAnswer(BaseModel):
+    model: str = Field(description="the run that answers now")
+    before: str = Field(description="the run that answered until now")
+
+
+class HealthAnswer(BaseModel):
+    status: str
+
+
+class VersionAnswer(BaseModel):
+    gaterec: str
+    model: str
+    title: str
+    loaded: float = Field(description="when, in seconds since 1970")
+
+
+class Curve(BaseModel):
+    name: str
+    values: list[float | None] = Field(description="one per epoch")
+
+
+class ModelAnswer(BaseModel):
+    """What the page shows of the run."""
+
+    model: str
+    title: str
+    people: int
+    items: int
+    data: dict[str, Any]
+    protocol: list[str]
+    figures: dict[str, dict[str, float]] = Field(description="model, baselines -> metric -> value, on test")
+    curves: list[Curve]
+    best_epoch: int
+    settings: dict[str, Any]
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = Field("about:blank", description="urn:gaterec:problem:NAME")
+    title: str
+    status: int
+    detail: str

@@ -1,0 +1,132 @@
+"""Requests that come together are answered together.
+
+One thread has the model. While it answers one batch, requests gather; it then takes all of them, up to a limit, as its next batch. So a single
+request never waits for others, and under load one matrix product answers many. The queue is bounded: what finds it full is refused at once, and
+what waited beyond its deadline is refused instead of being answered too late.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gaterec.errors import GaterecError
+
+
+class Busy(GaterecError):
+    """Refused: too many are waiting, the deadline is past, or the server is going down."""
+
+
+@dataclass
+class Waiting:
+    """A request in the queue.
+
+    Attributes:
+        asked: what is asked for.
+        until: on time.monotonic's clock, after which nobody wants the answer.
+        loop, answer: where the answer goes.
+    """
+
+    asked: Any
+    until: float
+    loop: asyncio.AbstractEventLoop
+    answer: "asyncio.Future[Any]"
+    since: float = field(default_factory=time.monotonic)
+
+
+class Batcher:
+    """A bounded queue before a thread.
+
+    Args:
+        work: answers a batch: one answer, or one exception, for each of what is asked. Called in the thread alone.
+        limit: how many may wait.
+        batch: how many are answered together at most.
+        watch: told the size of each batch, and how long its oldest request waited, in seconds.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[Any]], Sequence[Any]],
+        *,
+        limit: int,
+        batch: int,
+        watch: Callable[[int, float], object] = lambda size, waited: None,
+    ) -> None:
+        self._work, self._limit, self._batch, self._watch = work, limit, batch, watch
+        self._queue: deque[Waiting] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="gaterec-model", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    async def ask(self, asked: Any, seconds: float) -> Any:
+        """The answer.
+
+        Raises:
+            Busy: see there.
+            Exception: whatever the work gave instead of an answer.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(asked, time.monotonic() + seconds, loop, loop.create_future())
+        with self._changed:
+            if self._closed:
+                raise Busy("the server is going down")
+            if len(self._queue) >= self._limit:
+                raise Busy(f"{self._limit:,} requests are waiting already")
+            self._queue.append(waiting)
+            self._changed.notify()
+        return await waiting.answer
+
+    def close(self) -> None:
+        """Answer what waits, then end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closed:
+                    self._changed.wait()
+                if not self._queue:
+                    return
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch))]
+            now = time.monotonic()
+            self._watch(len(batch), now - batch[0].since)
+            late = [waiting for waiting in batch if waiting.until < now or waiting.answer.done()]
+            batch = [waiting for waiting in batch if not (waiting.until < now or waiting.answer.done())]
+            answers: Sequence[Any] = []
+            if batch:
+                try:
+                    answers = self._work([waiting.asked for waiting in batch])
+                except Exception as error:  # a fault of ours: each of them is told, and the thread lives on
+                    answers = [error] * len(batch)
+            told = [(waiting, Busy("the deadline passed while the request waited")) for waiting in late]
+            _tell([*told, *zip(batch, answers, strict=True)])
+
+
+def _tell(answers: Sequence[tuple[Waiting, Any]]) -> None:
+    """Hand answers to those who wait, in their own event loop, all of a loop's at once."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[Waiting, Any]]] = {}
+    for waiting, answer in answers:
+        loops.setdefault(waiting.loop, []).append((waiting, answer))
+    for loop, part in loops.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, part)
+
+
+def _settle(answers: Sequence[tuple[Waiting, Any]]) -> None:
+    for waiting, answer in answers:
+        if waiting.answer.done():  # who asked has gone
+            continue
+        if isinstance(answer, Exception):
+            waiting.answer.set_exception(answer)
+        else:
+            waiting.answer.set_result(answer)
