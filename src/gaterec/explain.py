@@ -78,7 +78,6 @@ def _listed(words: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-@torch.inference_mode()
 def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[Any] | None = None) -> Explanation:
     """Why an item would be recommended to a person.
 
@@ -89,8 +88,14 @@ def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[An
     Raises:
         RequestError: an unknown item, or someone of whom nothing is known.
     """
-    target = recommender.item_number(item)
     (person,) = recommender.people(None if user is None else [user], [list(history or [])])
+    return explain_to(recommender, person, item)
+
+
+@torch.inference_mode()
+def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanation:
+    """The same for a person who was found already (see Recommender.people)."""
+    target = recommender.item_number(item)
     if not len(person.items):
         raise RequestError(
             f"user {person.id!r}: nothing is known of this person, so popular items are recommended, and there is nothing to explain"

@@ -169,6 +169,10 @@ class Recommender:
 
     # -- people and items ----------------------------------------------------------------------------------------------------------
 
+    def knows(self, item: Any) -> bool:
+        """Whether the run has this item."""
+        return str(item) in self._items
+
     def item_number(self, item: Any) -> int:
         """Raises RequestError for an unknown item."""
         number = self._items.get(str(item), 0)

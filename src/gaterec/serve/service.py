@@ -1,13 +1,12 @@
 """What the server does: all that needs the model happens in one thread, in batches; events go to the store, and come from it into the very next
 answer."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import polars as pl
-
-from gaterec.errors import GaterecError, RequestError
+from gaterec.errors import GaterecError
+from gaterec.explain import explain_to
 from gaterec.recommend import Person, Recommender
 from gaterec.schemas import (
     ExplainAnswer,
@@ -22,7 +21,7 @@ from gaterec.schemas import (
     SimilarAnswer,
 )
 from gaterec.serve.batching import Batcher
-from gaterec.serve.events import Event, EventStore
+from gaterec.serve.events import EventStore
 from gaterec.serve.live import Live, Loaded
 from gaterec.serve.metrics import Metrics
 
@@ -82,42 +81,93 @@ class Service:
 
     def _answer(self, batch: Sequence[Asked]) -> list[Any]:
         loaded = self.live.current
-        try:
-            people = self._people(loaded.recommender, batch)
-        except GaterecError as error:  # the store can't be read
-            people = [error] * len(batch)
         answers: list[Any] = [None] * len(batch)
-        lists: list[int] = []
-        for number, (asked, person) in enumerate(zip(batch, people, strict=True)):
-            if isinstance(person, GaterecError) and not isinstance(asked, SimilarRequest):
-                answers[number] = person
-            elif isinstance(asked, RecommendRequest):
-                lists.append(number)
-            else:
-                answers[number] = _or_error(lambda asked=asked, person=person: _alone(loaded, asked, person))  # type: ignore[misc]
-        for number in lists:
-            answers[number] = _or_error(lambda number=number: self._recommend(loaded, batch[number], people[number]))  # type: ignore[misc, arg-type]
+        try:
+            newer, forgotten = self._stored(batch)
+        except GaterecError as error:  # the store can't be read: what is asked about items alone has an answer all the same
+            answers = [None if isinstance(asked, SimilarRequest) else error for asked in batch]
+            newer, forgotten = {}, set()
+        lists: list[tuple[int, RecommendRequest, Person]] = []
+        for number, asked in enumerate(batch):
+            if answers[number] is not None:
+                continue
+            try:
+                if isinstance(asked, SimilarRequest):
+                    answers[number] = _similar(loaded, asked)
+                    continue
+                later = self._known(loaded.recommender, newer.get(asked.user or "", []))
+                given = [] if isinstance(asked, PersonRequest) else asked.history
+                (person,) = loaded.recommender.people([None if asked.user in forgotten else asked.user], [[*later, *given]])
+                person = replace(person, id=asked.user)
+                if isinstance(asked, RecommendRequest):
+                    lists.append((number, asked, person))
+                elif isinstance(asked, ExplainRequest):
+                    answers[number] = _explain(loaded, asked, person)
+                else:
+                    answers[number] = _person(loaded, asked, person, len(later))
+            except GaterecError as error:
+                answers[number] = error
+        for number, asked, person in lists:
+            answers[number] = self._recommend(loaded, asked, person)
         return answers
 
-    def _people(self, recommender: Recommender, batch: Sequence[Asked]) -> list[Person | GaterecError]:
-        """Whom each request is for, their newer events included, after one question to the store."""
-        names = [getattr(asked, "user", None) for asked in batch]
-        ids = list({name for name in names if name is not None})
-        newer = self.store.events_of(ids) if ids else {}
-        forgotten = self.store.forgotten(ids) if ids else set()
-        found: list[Person | GaterecError] = []
-        for asked, name in zip(batch, names, strict=True):
-            if isinstance(asked, SimilarRequest):
-                found.append(Person(None, 0, _NOTHING))
-                continue
-            later = [event.item for event in newer.get(name, ())] if name is not None else []
-            known = [item for item in later if recommender.knows(item)]
-            self.metrics.unknown.inc(len(later) - len(known))
-            given = asked.history if isinstance(asked, RecommendRequest | ExplainRequest) else []
-            try:
-                (person,) = recommender.people([None if name in forgotten else name], [[*known, *given]])
-            except RequestError as error:
-                found.append(error)
-            else:
-                found.append(Person(name, person.number, person.items))
-        return found
+    def _stored(self, batch: Sequence[Asked]) -> tuple[dict[str, list[str]], set[str]]:
+        """Newer events of all who are asked about, and who of them was deleted once, after one question each to the store."""
+        users = list({asked.user for asked in batch if not isinstance(asked, SimilarRequest) and asked.user is not None})
+        return (self.store.events_of(users), self.store.forgotten(users)) if users else ({}, set())
+
+    def _known(self, recommender: Recommender, items: list[str]) -> list[str]:
+        known = [item for item in items if recommender.knows(item)]
+        self.metrics.unknown.inc(len(items) - len(known))
+        return known
+
+    def _recommend(self, loaded: Loaded, asked: RecommendRequest, person: Person) -> RecommendAnswer | GaterecError:
+        recommender = loaded.recommender
+        try:
+            lists, scores = recommender.best([person], asked.k, recommender._barred(asked.deny, asked.allow, asked.where), seen=asked.seen)
+        except GaterecError as error:
+            return error
+        if person.basis == "popularity":
+            self.metrics.fallbacks.inc()
+        found = [(int(item), float(score)) for item, score in zip(lists[0], scores[0], strict=True) if item]
+        items = [Recommended(**_names(recommender, item), rank=rank, score=score) for rank, (item, score) in enumerate(found, 1)]
+        return RecommendAnswer(user=person.id, based_on=person.basis, items=items, model=loaded.name)
+
+
+def _similar(loaded: Loaded, asked: SimilarRequest) -> SimilarAnswer:
+    recommender = loaded.recommender
+    found = recommender.similar_items(asked.item, asked.k).select("item", "score")
+    items = [Similar(**_names(recommender, recommender.item_number(item)), score=score) for item, score in found.iter_rows()]
+    return SimilarAnswer(item=Item(**_names(recommender, recommender.item_number(asked.item))), items=items, model=loaded.name)
+
+
+def _explain(loaded: Loaded, asked: ExplainRequest, person: Person) -> ExplainAnswer:
+    recommender = loaded.recommender
+    found = explain_to(recommender, person, asked.item)
+    events = [
+        ExplainedEvent(**{name: event.get(name) for name in ExplainedEvent.model_fields}) for event in found.events.iter_rows(named=True)
+    ]
+    return ExplainAnswer(
+        user=person.id,
+        item=Item(**_names(recommender, recommender.item_number(asked.item))),
+        score=found.score,
+        method=found.method,
+        lasting=found.lasting,
+        bias=found.bias,
+        events=events,
+        feature_gates=None if found.feature_gates is None else found.feature_gates.tolist(),
+        words=str(found),
+        model=loaded.name,
+    )
+
+
+def _person(loaded: Loaded, asked: PersonRequest, person: Person, newer: int) -> PersonAnswer:
+    recommender = loaded.recommender
+    latest = person.items[max(0, len(person.items) - asked.limit) :]
+    history = [Item(**_names(recommender, int(item))) for item in latest]
+    return PersonAnswer(user=asked.user, known=person.number > 0, events=len(person.items), newer=newer, history=history)
+
+
+def _names(recommender: Recommender, number: int) -> dict[str, Any]:
+    """An item's id and title."""
+    return {"item": recommender.items.to_series(0)[number], "title": None if recommender.titles is None else recommender.titles[number]}
