@@ -190,6 +190,51 @@ def explain(
     explain(folder, user, item, history)
 
 
+@app.command()
+def serve(
+    folder: Annotated[Path, typer.Argument(help="a run folder, or a folder of runs, whose newest is taken")],
+    host: Annotated[str, typer.Option("--host", help="the address to listen on; any but this machine's own wants a token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="the port; 0 for any free one")] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token_file", help="a file with the token that clients must show [default: GATEREC_TOKEN of the environment]"),
+    ] = None,
+    events: Annotated[str, typer.Option("--events", help="where newer events are kept: a file, or postgresql://...")] = "events.db",
+    retention: Annotated[
+        float | None, typer.Option("--retention_days", min=0.0, help="delete events after so many days [default: never]")
+    ] = None,
+    queue: Annotated[int, typer.Option("--queue", min=1, help="requests that may wait; beyond that they are refused (503)")] = 256,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="requests that are answered together at most")] = 64,
+    deadline: Annotated[
+        float, typer.Option("--deadline", min=0.001, help="seconds after which a request that waits is refused (503)")
+    ] = 1.0,
+    watch: Annotated[
+        float, typer.Option("--watch", min=0.0, help="seconds between two looks for a newer run in the folder; 0 for none")
+    ] = 2.0,
+    hosts: Annotated[str, typer.Option("--hosts", help="names that clients may call this server by, separated by commas")] = "",
+) -> None:
+    """Put a trained run in front of people: an HTTP API, and a page to look at it. Needs pip install 'gaterec[serve]'."""
+    from gaterec.errors import SettingsError
+
+    try:
+        from gaterec.serve.start import serve
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"serve: needs {error.name}, which is not installed: pip install 'gaterec[serve]'") from None
+    serve(
+        folder,
+        host=host,
+        port=port,
+        token_file=token_file,
+        events=events,
+        retention=retention,
+        queue=queue,
+        batch=batch,
+        deadline=deadline,
+        watch=watch,
+        hosts=hosts,
+    )
+
+
 @app.command(context_settings=ANY_SETTING)
 def prepare(
     context: typer.Context,

@@ -173,6 +173,10 @@ class Recommender:
         """Whether the run has this item."""
         return str(item) in self._items
 
+    def knows_person(self, user: Any) -> bool:
+        """Whether the run has this person."""
+        return str(user) in self._users
+
     def item_number(self, item: Any) -> int:
         """Raises RequestError for an unknown item."""
         number = self._items.get(str(item), 0)

@@ -49,7 +49,9 @@ class Filters(Question):
     deny: list[Id] = Field([], max_length=MAX_FILTER, description="items that may not come")
     allow: list[Id] | None = Field(None, max_length=MAX_FILTER, description="the only items that may")
     where: dict[Value, Value] = Field(
-        {}, max_length=MAX_COLUMNS, description="column of the .item file -> value: only items that have it (where it holds lists, among others)"
+        {},
+        max_length=MAX_COLUMNS,
+        description="column of the .item file -> value: only items that have it (where it holds lists, among others)",
     )
 
 
@@ -60,7 +62,11 @@ class RecommendRequest(Filters):
     history: list[Id] = Field([], max_length=MAX_HISTORY, description="newer events of a known person, all of another; the latest last")
     k: int = Field(10, ge=1, le=MAX_K, description="how many items; where fewer are left, those")
     diversity: float = Field(
-        0.0, ge=0.0, le=1.0, allow_inf_nan=False, description="how much unlike each other the items are to be (MMR); 0 for the best items alone"
+        0.0,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="how much unlike each other the items are to be (MMR); 0 for the best items alone",
     )
 
 
@@ -77,7 +83,9 @@ class EventRequest(Question):
 
     user: Id = Field(description="who chose; someone new is welcome")
     item: Id = Field(description="what, an item that the run knows")
-    timestamp: float | None = Field(None, ge=0, le=1e11, allow_inf_nan=False, description="when, in seconds since 1970; now where it is left out")
+    timestamp: float | None = Field(
+        None, ge=0, le=1e11, allow_inf_nan=False, description="when, in seconds since 1970; now where it is left out"
+    )
     id: Id | None = Field(None, description="a name of this event alone: sent again, it counts once")
 
 
@@ -126,7 +134,9 @@ class ExplainAnswer(BaseModel):
     lasting: float | None = Field(description="of the person's lasting taste; none where the score is no sum")
     bias: float | None = Field(description="of the item alone; likewise")
     events: list[ExplainedEvent] = Field(description="the latest last")
-    feature_gates: list[list[float]] | None = Field(description="how far each feature of each event is let in, 0 to 1; none without such a gate")
+    feature_gates: list[list[float]] | None = Field(
+        description="how far each feature of each event is let in, 0 to 1; none without such a gate"
+    )
     words: str
     model: str
 

@@ -16,7 +16,7 @@ from typing import Any
 from gaterec.errors import GaterecError
 
 
-class Busy(GaterecError):
+class BusyError(GaterecError):
     """Refused: too many are waiting, the deadline is past, or the server is going down."""
 
 
@@ -69,16 +69,16 @@ class Batcher:
         """The answer.
 
         Raises:
-            Busy: see there.
+            BusyError: see there.
             Exception: whatever the work gave instead of an answer.
         """
         loop = asyncio.get_running_loop()
         waiting = Waiting(asked, time.monotonic() + seconds, loop, loop.create_future())
         with self._changed:
             if self._closed:
-                raise Busy("the server is going down")
+                raise BusyError("the server is going down")
             if len(self._queue) >= self._limit:
-                raise Busy(f"{self._limit:,} requests are waiting already")
+                raise BusyError(f"{self._limit:,} requests are waiting already")
             self._queue.append(waiting)
             self._changed.notify()
         return await waiting.answer
@@ -108,7 +108,7 @@ class Batcher:
                     answers = self._work([waiting.asked for waiting in batch])
                 except Exception as error:  # a fault of ours: each of them is told, and the thread lives on
                     answers = [error] * len(batch)
-            told = [(waiting, Busy("the deadline passed while the request waited")) for waiting in late]
+            told = [(waiting, BusyError("the deadline passed while the request waited")) for waiting in late]
             _tell([*told, *zip(batch, answers, strict=True)])
 
 

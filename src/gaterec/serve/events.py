@@ -6,12 +6,8 @@ answered before the commit. Reads take connections of their own and see all that
 """
 
 import asyncio
-import threading
-import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +19,6 @@ from gaterec.serve.event_database import (
     EventsError,
     StoreBusy,
     check_id,
-    possible,
 )
 
 __all__ = ["Deleted", "Event", "EventError", "EventStore", "EventsError", "StoreBusy", "check_id", "open_store"]

@@ -92,10 +92,12 @@ def try_out(recommender: Recommender) -> None:
         RunError: what it answers is no answer.
     """
     folder, known = recommender.run.folder, recommender.users.to_series(0)
-    chosen = np.unique(np.linspace(1, len(known) - 1, min(TRIED, len(known) - 1), dtype=np.int64)) if len(known) > 1 else []
+    chosen = np.unique(np.linspace(1, len(known) - 1, min(TRIED, len(known) - 1), dtype=np.int64))
     try:
         frame = recommender.recommend([*(known[int(number)] for number in chosen), "\N{BLACK QUESTION MARK ORNAMENT}"], k=5, seen=True)
     except RequestError as error:
         raise RunError(f"{folder}: can't answer: {error}") from None
     if not len(frame) or not frame["score"].is_finite().all():
-        raise RunError(f"{folder}: can't answer: its scores are no numbers, so its weights are damaged or its training went wrong; train it again")
+        raise RunError(
+            f"{folder}: can't answer: its scores are no numbers, so its weights are damaged or its training went wrong; train it again"
+        )

@@ -15,15 +15,19 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
-        self.requests = Counter("gaterec_requests", "Requests answered, by path and status.", ["path", "status"], **own)
-        self.seconds = Histogram("gaterec_request_seconds", "From the first byte of a request to its answer.", ["path"], buckets=SECONDS, **own)
-        self.batch = Histogram("gaterec_batch_size", "Requests answered together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128), **own)
-        self.waited = Histogram("gaterec_queue_seconds", "How long the oldest request of a batch waited.", buckets=SECONDS, **own)
-        self.fallbacks = Counter("gaterec_fallbacks", "Recommendations of popular items, as nothing was known of the person.", **own)
-        self.events = Counter("gaterec_events", "Events taken in.", **own)
-        self.unknown = Counter("gaterec_unknown_items", "Stored events left out of a history, as the run doesn't know their items.", **own)
-        self.reloads = Counter("gaterec_reloads", "Attempts to take another run.", ["outcome"], **own)
+        own = self.registry
+        self.requests = Counter("gaterec_requests", "Requests answered, by path and status.", ["path", "status"], registry=own)
+        self.seconds = Histogram(
+            "gaterec_request_seconds", "From the first byte of a request to its answer.", ["path"], buckets=SECONDS, registry=own
+        )
+        self.batch = Histogram("gaterec_batch_size", "Requests answered together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=own)
+        self.waited = Histogram("gaterec_queue_seconds", "How long the oldest request of a batch waited.", buckets=SECONDS, registry=own)
+        self.fallbacks = Counter("gaterec_fallbacks", "Recommendations of popular items, as nothing was known of the person.", registry=own)
+        self.events = Counter("gaterec_events", "Events taken in.", registry=own)
+        self.unknown = Counter(
+            "gaterec_unknown_items", "Stored events left out of a history, as the run doesn't know their items.", registry=own
+        )
+        self.reloads = Counter("gaterec_reloads", "Attempts to take another run.", ["outcome"], registry=own)
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """A figure that is asked for when it is read."""

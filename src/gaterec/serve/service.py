@@ -14,8 +14,8 @@ from gaterec.schemas import (
     ExplainRequest,
     Item,
     PersonAnswer,
-    Recommended,
     RecommendAnswer,
+    Recommended,
     RecommendRequest,
     Similar,
     SimilarAnswer,
@@ -68,7 +68,7 @@ class Service:
         """The answer.
 
         Raises:
-            Busy: too many wait, or it would come too late.
+            BusyError: too many wait, or it would come too late.
             GaterecError: it can't be answered; why.
         """
         return await self._batcher.ask(asked, self._seconds)

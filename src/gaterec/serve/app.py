@@ -1,0 +1,321 @@
+"""Which path does what. Paths are thin: they check what came, ask the service, the store or the catalogue, and send what comes back."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi import Path as InPath
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+import gaterec
+from gaterec.errors import GaterecError, RequestError, RunError
+from gaterec.schemas import (
+    ID_LENGTH,
+    MAX_K,
+    DeleteAnswer,
+    EventAnswer,
+    EventRequest,
+    ExplainAnswer,
+    ExplainRequest,
+    HealthAnswer,
+    ItemAnswer,
+    ItemsAnswer,
+    ModelAnswer,
+    PeopleAnswer,
+    PersonAnswer,
+    Problem,
+    RecommendAnswer,
+    RecommendRequest,
+    ReloadAnswer,
+    SimilarAnswer,
+    VersionAnswer,
+)
+from gaterec.serve.batching import BusyError
+from gaterec.serve.catalogue import check_text, find_items, find_people, item_answer, model_answer
+from gaterec.serve.events import Event, EventsError
+from gaterec.serve.guard import Guard
+from gaterec.serve.problems import problem
+from gaterec.serve.service import PersonRequest, Service, SimilarRequest
+
+LOG = logging.getLogger("gaterec.serve")
+PAGE = Path(__file__).with_name("page")
+CLOCKS = 60.0
+"""So many seconds may a client's clock be ahead."""
+SHOWN = 20
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {"application/problem+json": {}}}
+    for status in (400, 401, 403, 408, 413, 421, 422, 503)
+}
+Text = Annotated[str, Query(min_length=1, max_length=ID_LENGTH)]
+Words = Annotated[str, Query(max_length=100, description="part of what is looked for")]
+Limit = Annotated[int, Query(ge=1, le=100)]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a server behaves.
+
+    Attributes:
+        token: what clients must show; None for none.
+        hosts: what the server may be called; None for anything.
+        body: bytes of a request at most.
+        body_seconds: how long it may take to come.
+        at_a_time: requests under way at most.
+        watch: seconds between two looks for a newer run in the folder; 0 for none.
+        retention: after how many days events are deleted; None for never.
+    """
+
+    token: str | None = None
+    hosts: frozenset[str] | None = None
+    body: int = 1 << 20
+    body_seconds: float = 10.0
+    at_a_time: int = 1000
+    watch: float = 2.0
+    retention: float | None = None
+
+
+def make_app(service: Service, options: Options) -> FastAPI:
+    """The server as an ASGI application; at its end it answers what waits and closes the store."""
+    live, store, metrics = service.live, service.store, service.metrics
+    reloading = asyncio.Lock()
+
+    async def reload() -> ReloadAnswer:
+        async with reloading:
+            try:
+                new, before = await asyncio.to_thread(live.reload)
+            except RunError:
+                metrics.reloads.labels("refused").inc()
+                raise
+        metrics.reloads.labels("taken").inc()
+        LOG.info("%s answers now, %s before", new.name, before.name)
+        return ReloadAnswer(model=new.name, before=before.name)
+
+    async def look_for_runs() -> None:
+        refused = None
+        while True:
+            await asyncio.sleep(options.watch)
+            mark = await asyncio.to_thread(live.changed)
+            if mark is not None and mark != refused:
+                try:
+                    await reload()
+                except GaterecError as error:
+                    refused = mark  # told once, until it changes again
+                    LOG.warning("%s; %s goes on answering", error, live.current.name)
+
+    async def expire(days: float) -> None:
+        while True:
+            try:
+                gone = await asyncio.to_thread(store.expire, time.time() - days * 86_400)
+                LOG.info("%s events older than %g days deleted", f"{gone:,}", days)
+            except EventsError as error:
+                LOG.warning("events can't be expired: %s", error)
+            await asyncio.sleep(3600)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(look_for_runs())] if options.watch else []
+        tasks += [] if options.retention is None else [asyncio.create_task(expire(options.retention))]
+        yield
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await asyncio.to_thread(service.close)
+        await asyncio.to_thread(store.close)
+
+    app = FastAPI(
+        title="gaterec",
+        summary="What each person will want next, and why.",
+        version=gaterec.__version__,
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+        responses=PROBLEMS,
+    )
+    app.add_middleware(
+        Guard,
+        metrics=metrics,
+        token=options.token,
+        hosts=options.hosts,
+        body=options.body,
+        body_seconds=options.body_seconds,
+        at_a_time=options.at_a_time,
+    )
+    _tell_problems(app)
+
+    @app.post("/recommend", tags=["people"], response_model=RecommendAnswer)
+    async def recommend(asked: RecommendRequest) -> Response:
+        """The best items for a person, newer events included."""
+        return _sent(await service.ask(asked))
+
+    @app.post("/explain", tags=["people"], response_model=ExplainAnswer)
+    async def explain(asked: ExplainRequest) -> Response:
+        """Why an item would be recommended: every term of its score."""
+        return _sent(await service.ask(asked))
+
+    @app.post("/events", tags=["people"], response_model=EventAnswer, status_code=201)
+    async def add_event(asked: EventRequest) -> Response:
+        """One more event of a person: durable when this answers, and part of the next answer."""
+        now = time.time()
+        stamp = now if asked.timestamp is None else asked.timestamp
+        if stamp > now + CLOCKS:
+            raise RequestError(
+                f"timestamp: expected a time that is past, found one {stamp - now:,.0f} seconds from now; seconds since 1970 are meant"
+            )
+        live.current.recommender.item_number(asked.item)
+        (new,) = await store.add([Event(asked.user, asked.item, stamp, asked.id)])
+        if new:
+            metrics.events.inc()
+        return _sent(EventAnswer(user=asked.user, item=asked.item, timestamp=stamp, new=new))
+
+    @app.get("/people", tags=["people"], response_model=PeopleAnswer)
+    async def people(q: Words = "", limit: Limit = SHOWN) -> Response:
+        """People whom the run knows, whose ids begin with `q`."""
+        recommender = live.current.recommender
+
+        def find() -> list[str]:
+            found = find_people(recommender, check_text(q), limit)
+            gone = store.forgotten(found)
+            return [user for user in found if user not in gone]
+
+        return _sent(PeopleAnswer(people=await asyncio.to_thread(find), total=len(recommender.users) - 1))
+
+    @app.get("/person", tags=["people"], response_model=PersonAnswer)
+    async def person(user: Text, limit: Limit = SHOWN) -> Response:
+        """What counts for a person, the latest events of it."""
+        return _sent(await service.ask(PersonRequest(check_text(user), limit)))
+
+    @app.delete("/users/{user:path}", tags=["people"], response_model=DeleteAnswer)
+    async def delete(user: Annotated[str, InPath(min_length=1, max_length=ID_LENGTH)]) -> Response:
+        """Delete all events of a person, and use nothing more of what the run knows of them."""
+        deleted = await asyncio.to_thread(store.delete, check_text(user))
+        return _sent(DeleteAnswer(user=user, deleted=deleted.events, left=_left(service, user)))
+
+    @app.get("/similar", tags=["items"], response_model=SimilarAnswer)
+    async def similar(item: Text, k: Annotated[int, Query(ge=1, le=MAX_K)] = 10) -> Response:
+        """Items that are chosen like this one."""
+        return _sent(await service.ask(SimilarRequest(check_text(item), k)))
+
+    @app.get("/items", tags=["items"], response_model=ItemsAnswer)
+    async def items(q: Words = "", limit: Limit = SHOWN) -> Response:
+        """Items with `q` in their title; without it, the most chosen."""
+        return _sent(ItemsAnswer(items=await asyncio.to_thread(find_items, live.current.recommender, check_text(q), limit)))
+
+    @app.get("/item", tags=["items"], response_model=ItemAnswer)
+    async def one_item(item: Text) -> Response:
+        """All that the run's table says of an item."""
+        return _sent(await asyncio.to_thread(item_answer, live.current.recommender, check_text(item)))
+
+    @app.get("/model", tags=["server"], response_model=ModelAnswer)
+    async def model() -> Response:
+        """The run that answers: its figures, its curves, what it was trained on."""
+        return _sent(await asyncio.to_thread(model_answer, live.current))
+
+    @app.post("/reload", tags=["server"], response_model=ReloadAnswer)
+    async def take_newest() -> Response:
+        """Take the newest run of the folder, if it can answer; requests go on meanwhile."""
+        answer = await reload()
+        return _sent(answer)
+
+    @app.get("/version", tags=["server"], response_model=VersionAnswer)
+    async def version() -> Response:
+        """Which gaterec, and which run."""
+        loaded = live.current
+        title = str(loaded.recommender.info["title"])
+        return _sent(VersionAnswer(gaterec=gaterec.__version__, model=loaded.name, title=title, loaded=loaded.since))
+
+    @app.get("/health", tags=["server"], response_model=HealthAnswer)
+    async def health() -> Response:
+        """Whether the process is there."""
+        return _sent(HealthAnswer(status="up"))
+
+    @app.get("/ready", tags=["server"], response_model=HealthAnswer)
+    async def ready() -> Response:
+        """Whether it can answer: 503 where the store can't be read."""
+        if not await asyncio.to_thread(store.alive):
+            raise EventsError("the store of events can't be read")
+        return _sent(HealthAnswer(status="ready"))
+
+    @app.get("/metrics", tags=["server"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def figures() -> Response:
+        """Figures for Prometheus."""
+        return Response(await asyncio.to_thread(metrics.text), media_type=metrics.CONTENT_TYPE)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(PAGE / "docs.html")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html")
+
+    swagger = find_spec("fastapi_offline")
+    assert swagger is not None, "the extra `serve` brings it"
+    app.mount("/docs/swagger", StaticFiles(directory=Path(str(swagger.origin)).parent / "static"))
+    app.mount("/page", StaticFiles(directory=PAGE))
+    return app
+
+
+def _sent(answer: BaseModel) -> Response:
+    """An answer as it goes out, without being checked once more."""
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _left(service: Service, user: str) -> list[str]:
+    loaded = service.live.current
+    left = ["a keyed hash of the id, from which it can't be read, so that the server knows not to use what a run holds of this person"]
+    if loaded.recommender.knows_person(user):
+        left.append(
+            f"what {loaded.name} learned from this person, and their events in the folder of the run: not used in answers any more, and gone when it is "
+            "trained again without them"
+        )
+    return [*left, "copies of the store and of run folders that were made elsewhere"]
+
+
+def _tell_problems(app: FastAPI) -> None:
+    """Every error as problem details."""
+
+    def of_input(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return problem(422, "input", "; ".join(f"{_place(found['loc'])}: {found['msg']}" for found in error.errors()[:5]))
+
+    def of_gaterec(request: Request, error: Exception) -> Response:
+        kinds: list[tuple[type[Exception], int, str]] = [
+            (BusyError, 503, "busy"),
+            (RequestError, 422, "request"),
+            (EventsError, 503, "events"),
+            (RunError, 409, "run"),
+        ]
+        status, name = next(((status, name) for kind, status, name in kinds if isinstance(error, kind)), (422, "request"))
+        return problem(status, name, str(error))
+
+    def of_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        names = {404: "path", 405: "method"}
+        return problem(error.status_code, names.get(error.status_code, "http"), str(error.detail), error.headers)
+
+    app.add_exception_handler(RequestValidationError, of_input)
+    app.add_exception_handler(GaterecError, of_gaterec)
+    app.add_exception_handler(HTTPException, of_http)
+
+
+def _place(where: tuple[str | int, ...]) -> str:
+    """
+    >>> _place(("body", "history", 3)), _place(("query", "k"))
+    ('history[3]', 'k')
+    """
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where[1:] or where)
+    return text.removeprefix(".")
