@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from gaterec.addresses import shown
 from gaterec.errors import RunError, SettingsError
 from gaterec.space import read_space
-from gaterec.study import Study, check_same, shown, storage_address
+from gaterec.study import Study, check_same, storage_address
 from gaterec.trials import Trial
 from tests import postgres
 

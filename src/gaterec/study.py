@@ -8,7 +8,6 @@ optimization, NeurIPS 2011 (TPE). Li et al., Hyperband, JMLR 2018.
 """
 
 import json
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gaterec.addresses import first_line, shown
 from gaterec.errors import RunError, SettingsError
 from gaterec.space import Space
 from gaterec.train import hash_seed
@@ -268,10 +268,7 @@ def _told(storage: str) -> Iterator[None]:
             yield
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, ValueError, OSError) as error:
         cause = getattr(error, "orig", None) or error.__cause__ or error
-        reason = str(getattr(cause, "orig", None) or cause).strip().splitlines() or [type(error).__name__]
-        told = reason[0]
-        for secret in _secrets(storage):
-            told = told.replace(secret, "***")
+        told = first_line(getattr(cause, "orig", None) or cause, storage)
         raise RunError(f"storage: {shown(storage)}: can't be used: {told}; give another --storage") from None
 
 
@@ -299,24 +296,6 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def shown(storage: str) -> str:
-    """A storage as it may be shown: an address without its passwords; of a file its path."""
-    kind, there, rest = storage.removeprefix("sqlite:///").partition("://")
-    person, at, place = rest.rpartition("@")
-    rest = re.sub(r"(pass\w*|sslpassword)=[^&]*", r"\1=***", place)
-    if at:
-        name, colon, _ = person.partition(":")
-        rest = f"{name}{':***' if colon else ''}@{rest}"
-    return f"{kind.removesuffix('+psycopg')}{there}{rest}"
-
-
-def _secrets(storage: str) -> list[str]:
-    """What of an address must not be shown, and the parts that another reader may take a password for."""
-    rest = storage.partition("://")[2]
-    found = [rest.rpartition("@")[0].partition(":")[2], *(value for _, value in re.findall(r"(pass\w*|sslpassword)=([^&]*)", rest))]
-    return [part for secret in found for part in [secret, *secret.split("@")] if part]
 
 
 def _locked(storage: Any, name: str) -> Callable[[], object]:

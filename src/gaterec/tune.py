@@ -20,6 +20,7 @@ import polars as pl
 import yaml
 from pydantic import ValidationError
 
+from gaterec.addresses import shown
 from gaterec.checkpoint import SAME_BITS_ANYWAY, clear_states, environment, folder_name, read_info
 from gaterec.compare import compare
 from gaterec.comparison_tables import write_parquet, write_text
@@ -36,7 +37,7 @@ from gaterec.search import Leader
 from gaterec.settings import Environment, Settings
 from gaterec.sources import Source, check_dictionary, describe, read_config_file, resolve_sources
 from gaterec.space import HERE, Range, Space, check_space, read_space
-from gaterec.study import Sampler, Study, check_same, shown, storage_address
+from gaterec.study import Sampler, Study, check_same, storage_address
 from gaterec.train import pick_device
 from gaterec.trials import Search, Trial
 from gaterec.tuning_display import SearchDisplay

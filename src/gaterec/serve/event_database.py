@@ -12,13 +12,15 @@ ID_BYTES = 512
 """The longest id of a person, an item or an event, in UTF-8: two of them fit into an entry of PostgreSQL's indexes."""
 SCHEMA = 1
 """The version of the tables."""
+END = 2**63 - 1
+"""No event has a higher number in order of arrival."""
 
 
 class EventsError(GaterecError):
     """A store of events that can't be opened, read or written."""
 
 
-class StoreBusy(EventsError):
+class StoreBusy(EventsError):  # noqa: N818, a state that passes
     """More events wait to be written than the store takes: try again shortly."""
 
 
@@ -49,8 +51,13 @@ class Event:
         check_id("item", self.item)
         if self.id is not None:
             check_id("id", self.id)
-        if not math.isfinite(self.timestamp):
+        try:
+            timestamp = float(self.timestamp)
+        except OverflowError:
+            timestamp = math.inf
+        if not math.isfinite(timestamp):
             raise EventError(f"timestamp: expected a finite number, found {self.timestamp}")
+        object.__setattr__(self, "timestamp", timestamp)  # of a whole number too
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,10 @@ C = TypeVar("C", bound=Closing)
 
 
 class Database(Protocol[C]):
-    """What keeps events. Each method but `open` and `connect` gets a connection that no one else uses meanwhile; what it writes is durable when it returns.
+    """What keeps events.
+
+    Each method but `open`, `connect` and `told` gets a connection that no one else uses meanwhile. What it writes is durable when it returns; when it
+    raises, the connection is closed, which undoes what was not committed.
 
     Attributes:
         shown: its address, without passwords.
@@ -111,6 +121,9 @@ class Database(Protocol[C]):
 
     def connect(self) -> C:
         """A new connection."""
+
+    def told(self, error: Exception) -> str:
+        """What the database said, in one line without passwords."""
 
     def stale(self, connection: C) -> bool:
         """Whether an idle connection has ended meanwhile."""
