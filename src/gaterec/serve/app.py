@@ -180,7 +180,7 @@ def make_app(service: Service, options: Options) -> FastAPI:
         (new,) = await store.add([Event(asked.user, asked.item, stamp, asked.id)])
         if new:
             metrics.events.inc()
-        return _sent(EventAnswer(user=asked.user, item=asked.item, timestamp=stamp, new=new))
+        return _sent(EventAnswer(user=asked.user, item=asked.item, timestamp=stamp, new=new), 201)
 
     @app.get("/people", tags=["people"], response_model=PeopleAnswer)
     async def people(q: Words = "", limit: Limit = SHOWN) -> Response:
@@ -270,9 +270,9 @@ def make_app(service: Service, options: Options) -> FastAPI:
     return app
 
 
-def _sent(answer: BaseModel) -> Response:
+def _sent(answer: BaseModel, status: int = 200) -> Response:
     """An answer as it goes out, without being checked once more."""
-    return Response(answer.model_dump_json(), media_type="application/json")
+    return Response(answer.model_dump_json(), status, media_type="application/json")
 
 
 def _left(service: Service, user: str) -> list[str]:
