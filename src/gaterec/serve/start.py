@@ -20,6 +20,8 @@ from gaterec.serve.service import Service
 
 TOKEN = "GATEREC_TOKEN"  # noqa: S105 (its name)
 SHORTEST = 16
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
 DRAIN = 30
 """Seconds that requests under way have when the server goes down."""
 
@@ -133,6 +135,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(address)
+        place.listen(BACKLOG)  # who comes while the run is read waits a moment
     except OSError as error:
         place.close()
         reason = "is in use by another program" if error.errno == 98 else f"can't be used: {error.strerror}"

@@ -1,0 +1,249 @@
+"""The paths of the server: what they answer, and what they say to bad questions."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from starlette.testclient import TestClient
+
+from gaterec.recommend import load
+from tests.serve.conftest import Make
+
+
+def items(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [row["item"] for row in answer.json()["items"]]
+
+
+def recommend(client: TestClient, **asked: Any) -> list[str]:
+    return items(client.post("/recommend", json=asked))
+
+
+def problem(answer: httpx.Response, status: int, name: str) -> str:
+    """The detail of a problem, which must be one of that status and name."""
+    content = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.status_code, content["status"], content["type"]) == (status, status, f"urn:gaterec:problem:{name}"), content
+    return str(content["detail"])
+
+
+def test_the_server_recommends_what_the_run_recommends(client: TestClient, run_folder: Path) -> None:
+    answer = client.post("/recommend", json={"user": "u7", "k": 4}).json()
+    frame = load(run_folder).recommend(["u7"], k=4)
+    assert [row["item"] for row in answer["items"]] == frame["item"].to_list()
+    assert [row["score"] for row in answer["items"]] == pytest.approx(frame["score"].to_list(), abs=1e-5)
+    assert [row["title"] for row in answer["items"]] == frame["title"].to_list()
+    assert [row["rank"] for row in answer["items"]] == [1, 2, 3, 4]
+    assert (answer["user"], answer["based_on"], answer["model"]) == ("u7", "person and history", run_folder.name)
+
+
+def test_anyone_gets_an_answer(client: TestClient) -> None:
+    answers = {
+        name: client.post("/recommend", json=asked).json()["based_on"]
+        for name, asked in {
+            "history": {"history": ["i3", "i4"]},
+            "unknown with history": {"user": "stranger", "history": ["i3"]},
+            "unknown": {"user": "stranger"},
+            "nobody": {},
+        }.items()
+    }
+    assert answers == {"history": "history", "unknown with history": "history", "unknown": "popularity", "nobody": "popularity"}
+
+
+def test_filters(client: TestClient) -> None:
+    best = recommend(client, user="u7", k=20)
+    assert recommend(client, user="u7", k=20, deny=best[:2]) == best[2:]
+    assert recommend(client, user="u7", k=20, allow=best[1:3]) == best[1:3]
+    assert recommend(client, user="u7", k=20, where={"kind": "funny"}) == [item for item in best if int(item[1:]) % 2]
+    assert len(recommend(client, user="u7", k=20, seen=True)) == 20 > len(best)
+
+
+def test_an_event_counts_in_the_next_answer(client: TestClient) -> None:
+    before = recommend(client, user="u7", k=20)
+    answer = client.post("/events", json={"user": "u7", "item": before[0]})
+    assert answer.status_code == 201
+    assert answer.json()["new"]
+    after = recommend(client, user="u7", k=20)
+    assert before[0] not in after
+    assert after == recommend(client, user="u7", history=[], k=20)
+    assert client.get("/person", params={"user": "u7", "limit": 1}).json()["history"][0]["item"] == before[0]
+
+
+def test_events_of_a_stranger_are_their_history(client: TestClient) -> None:
+    client.post("/events", json={"user": "stranger", "item": "i3", "timestamp": 20})
+    client.post("/events", json={"user": "stranger", "item": "i4", "timestamp": 10})
+    assert recommend(client, user="stranger", k=20) == recommend(client, history=["i4", "i3"], k=20)
+    person = client.get("/person", params={"user": "stranger"}).json()
+    assert (person["known"], person["events"], person["newer"]) == (False, 2, 2)
+
+
+def test_an_event_sent_again_counts_once(client: TestClient) -> None:
+    event = {"user": "stranger", "item": "i3", "id": "order-17"}
+    assert [client.post("/events", json=event).json()["new"] for _ in range(2)] == [True, False]
+    assert client.get("/person", params={"user": "stranger"}).json()["events"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "says"),
+    [
+        ("/events", {"user": "u7", "item": "i3", "timestamp": time.time() + 3600}, "expected a time that is past, found one 3,5"),
+        ("/events", {"user": "u7", "item": "nothing"}, "item 'nothing': the run knows no such item"),
+        ("/recommend", {"user": "u7", "deny": ["nothing"]}, "item 'nothing': the run knows no such item"),
+        ("/recommend", {"history": ["nothing"]}, "item 'nothing': the run knows no such item"),
+        ("/recommend", {"user": "u7", "where": {"colour": "red"}}, "where: colour: items have no such column"),
+        ("/explain", {"user": "stranger", "item": "i3"}, "nothing is known of this person"),
+        ("/explain", {"user": "u7", "item": "nothing"}, "item 'nothing': the run knows no such item"),
+    ],
+)
+def test_what_can_not_be_answered_is_told_in_one_line(client: TestClient, path: str, asked: dict[str, Any], says: str) -> None:
+    detail = problem(client.post(path, json=asked), 422, "request")
+    assert says in detail
+    assert "\n" not in detail
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "says"),
+    [
+        ("/recommend", '{"k": 0}', "k: Input should be greater than or equal to 1"),
+        ("/recommend", '{"k": 1001}', "k: Input should be less than or equal to 1000"),
+        ("/recommend", json.dumps({"history": ["i3"] * 1001}), "history: List should have at most 1000 items"),
+        ("/recommend", '{"history": ["i3", ""]}', "history[1]: String should have at least 1 character"),
+        ("/recommend", '{"user": "\\ud800"}', "user: "),
+        ("/recommend", '{"user": "a\\u0000"}', "user: "),
+        ("/recommend", '{"colour": "red"}', "colour: Extra inputs are not permitted"),
+        ("/recommend", "{", "JSON decode error"),
+        ("/events", '{"user": "u7", "item": "i3", "timestamp": NaN}', "timestamp: Input should be a finite number"),
+        ("/explain", '{"user": "u7"}', "item: Field required"),
+    ],
+)
+def test_bad_questions_are_told_where_they_are_bad(client: TestClient, path: str, content: str, says: str) -> None:
+    answer = client.post(path, content=content, headers={"content-type": "application/json"})
+    assert says in problem(answer, 422, "input")
+
+
+def test_numbers_are_ids_too(client: TestClient) -> None:
+    assert client.post("/recommend", json={"user": 7, "k": 1}).json()["user"] == "7"
+
+
+def test_an_explanation_sums_to_the_score(client: TestClient) -> None:
+    (best,) = recommend(client, user="u7", k=1)
+    found = client.post("/explain", json={"user": "u7", "item": best}).json()
+    assert found["method"] == "exact sum"
+    assert found["lasting"] + found["bias"] + sum(event["total"] for event in found["events"]) == pytest.approx(found["score"], abs=1e-5)
+    assert all(event["gated"] + event["direct"] == pytest.approx(event["total"], abs=1e-6) for event in found["events"])
+    assert len(found["feature_gates"]) == len(found["events"])
+    assert found["words"].startswith("because you chose")
+
+
+def test_an_explanation_is_of_the_score_that_was_recommended_by(client: TestClient) -> None:
+    client.post("/events", json={"user": "u7", "item": "i3"})
+    best = client.post("/recommend", json={"user": "u7", "k": 1}).json()["items"][0]
+    found = client.post("/explain", json={"user": "u7", "item": best["item"]}).json()
+    assert found["score"] == pytest.approx(best["score"], abs=1e-5)
+    assert found["events"][-1]["item"] == "i3"
+
+
+def test_explanations_name_nobody_else(client: TestClient) -> None:
+    text = client.post("/explain", json={"user": "u7", "item": "i3"}).text
+    assert not [f"u{number}" for number in range(60) if number != 7 and f'"u{number}"' in text]
+
+
+def test_similar_items(client: TestClient, run_folder: Path) -> None:
+    answer = client.get("/similar", params={"item": "i3", "k": 3})
+    assert items(answer) == load(run_folder).similar_items("i3", 3)["item"].to_list()
+    assert answer.json()["item"] == {"item": "i3", "title": "Film 3"}
+
+
+def test_items_are_found_by_title(client: TestClient) -> None:
+    assert items(client.get("/items", params={"q": "film 7"})) == ["i7"]
+    assert set(items(client.get("/items", params={"q": "FILM 1"}))) == {"i1", *(f"i1{number}" for number in range(10))}
+    assert items(client.get("/items", params={"q": "i7"})) == ["i7"]
+    assert items(client.get("/items", params={"q": "no such film"})) == []
+    assert len(items(client.get("/items", params={"limit": 5}))) == 5
+    item = client.get("/item", params={"item": "i7"}).json()
+    assert (item["title"], item["columns"]["kind"]) == ("Film 7", "funny sad")
+
+
+def test_people_are_found_by_id(client: TestClient) -> None:
+    assert set(client.get("/people", params={"q": "u5"}).json()["people"]) == {"u5", *(f"u5{number}" for number in range(10))}
+    assert client.get("/people").json()["total"] == 60
+
+
+def test_deleting_a_person(client: TestClient) -> None:
+    for item in ("i3", "i4"):
+        client.post("/events", json={"user": "u7", "item": item})
+    answer = client.delete("/users/u7").json()
+    assert answer["deleted"] == 2
+    assert "learned from this person" in answer["left"][1]
+    # Nothing of the run's is used any more, and they are not offered.
+    assert client.post("/recommend", json={"user": "u7"}).json()["based_on"] == "popularity"
+    assert client.get("/person", params={"user": "u7"}).json() == {"user": "u7", "known": False, "events": 0, "newer": 0, "history": []}
+    assert "u7" not in client.get("/people", params={"q": "u7"}).json()["people"]
+    # Who comes back is somebody new.
+    client.post("/events", json={"user": "u7", "item": "i5"})
+    assert recommend(client, user="u7", k=20) == recommend(client, history=["i5"], k=20)
+
+
+def test_deleting_a_stranger_and_odd_ids(client: TestClient) -> None:
+    for user in ("stranger", "a/b c?d"):
+        client.post("/events", json={"user": user, "item": "i3"})
+        answer = client.delete("/users/" + user.replace("/", "%2F").replace("?", "%3F"))
+        assert (answer.json()["user"], answer.json()["deleted"]) == (user, 1)
+        assert not any("learned" in line for line in answer.json()["left"])
+
+
+def test_events_survive_a_restart(make: Make) -> None:
+    with make() as first:
+        first.post("/events", json={"user": "stranger", "item": "i3"})
+    with make() as second:
+        assert second.get("/person", params={"user": "stranger"}).json()["events"] == 1
+
+
+def test_old_events_are_deleted(make: Make) -> None:
+    with make() as client:
+        client.post("/events", json={"user": "stranger", "item": "i3", "timestamp": time.time() - 31 * 86_400})
+        client.post("/events", json={"user": "stranger", "item": "i4"})
+    with make(retention=30.0) as client:
+        until = time.monotonic() + 10
+        while client.get("/person", params={"user": "stranger"}).json()["events"] == 2 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert [row["item"] for row in client.get("/person", params={"user": "stranger"}).json()["history"]] == ["i4"]
+
+
+def test_what_kind_of_server_it_is(client: TestClient, run_folder: Path) -> None:
+    assert client.get("/health").json() == {"status": "up"}
+    assert client.get("/ready").json() == {"status": "ready"}
+    assert client.get("/version").json()["model"] == run_folder.name
+    model = client.get("/model").json()
+    assert (model["people"], model["items"], model["curves"][0]["name"]) == (60, 20, "loss")
+    assert set(model["figures"]) == {"HGN", "Pop"}
+
+
+def test_figures_for_prometheus(client: TestClient) -> None:
+    recommend(client, user="u7")
+    recommend(client, user="stranger")
+    client.post("/events", json={"user": "u7", "item": "i3"})
+    client.post("/recommend", json={"k": 0})
+    lines = client.get("/metrics").text.splitlines()
+    assert 'gaterec_requests_total{path="/recommend",status="200"} 2.0' in lines
+    assert 'gaterec_requests_total{path="/recommend",status="422"} 1.0' in lines
+    assert "gaterec_fallbacks_total 1.0" in lines
+    assert "gaterec_events_total 1.0" in lines
+    assert "gaterec_queue_length 0.0" in lines
+    assert "gaterec_batch_size_count 2.0" in lines
+
+
+def test_paths_and_methods_that_are_not_there(client: TestClient) -> None:
+    problem(client.get("/nothing"), 404, "path")
+    problem(client.get("/recommend"), 405, "method")
+    problem(client.get("/page/../app.py"), 404, "path")
+    problem(client.get("/page/%2e%2e/app.py"), 404, "path")
+
+
+def test_the_document_of_the_api_names_every_path(client: TestClient) -> None:
+    paths = set(client.get("/openapi.json").json()["paths"])
+    assert {"/recommend", "/explain", "/events", "/similar", "/items", "/users/{user}", "/reload", "/metrics", "/ready"} <= paths
+    assert client.get("/docs").status_code == client.get("/docs/swagger/swagger-ui-bundle.js").status_code == 200

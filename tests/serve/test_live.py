@@ -1,0 +1,142 @@
+"""Another run takes the place of the one that answers, if it can answer."""
+
+import json
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from gaterec.errors import RunError
+from gaterec.files import read_tensors, write_tensors
+from gaterec.serve.live import Live, read
+from tests.serve.conftest import Make
+from tests.serve.test_app import problem
+
+
+@pytest.fixture
+def runs(tmp_path: Path, run_folder: Path) -> Path:
+    """A folder with one run, `first`."""
+    shutil.copytree(run_folder, tmp_path / "runs" / "first")
+    return tmp_path / "runs"
+
+
+def add(runs: Path, name: str) -> Path:
+    """One more run, newer than the others."""
+    new = runs / name
+    shutil.copytree(runs / "first", new)
+    later = max(file.stat().st_mtime for file in runs.glob("*/run.json")) + 10
+    os.utime(new / "run.json", (later, later))
+    return new
+
+
+def damage(run: Path) -> None:
+    """Weights that are whole, and no numbers."""
+    tensors, about = read_tensors(run / "weights.safetensors")
+    write_tensors(run / "weights.safetensors", {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()}, about)
+
+
+def test_the_newest_run_of_a_folder_is_taken(runs: Path) -> None:
+    live = Live(runs)
+    assert live.current.name == "first"
+    assert live.changed() is None
+    add(runs, "second")
+    assert live.changed() is not None
+    new, before = live.reload()
+    assert (new.name, before.name, live.current.name) == ("second", "first", "second")
+    assert live.changed() is None
+
+
+def test_a_run_that_was_written_anew_has_changed(runs: Path) -> None:
+    live = Live(runs / "first")
+    os.utime(runs / "first" / "run.json", (1, 1))
+    assert live.changed() is not None
+
+
+def test_a_bad_run_is_refused_and_the_old_one_stays(runs: Path) -> None:
+    live = Live(runs)
+    add(runs, "nan")
+    damage(runs / "nan")
+    with pytest.raises(RunError, match="nan: can't answer: its scores are no numbers"):
+        live.reload()
+    assert live.current.name == "first"
+    add(runs, "half")
+    (runs / "half" / "items.parquet").unlink()
+    with pytest.raises(RunError, match="half: is not whole"):
+        live.reload()
+    assert live.current.name == "first"
+
+
+def test_no_run_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="found no such folder"):
+        read(tmp_path / "nothing")
+
+
+def test_reload_over_http(runs: Path, make: Make) -> None:
+    with make(folder=runs) as client:
+        add(runs, "second")
+        assert client.post("/reload").json() == {"model": "second", "before": "first"}
+        assert client.get("/version").json()["model"] == "second"
+        damage(add(runs, "third"))
+        assert "third: can't answer" in problem(client.post("/reload"), 409, "run")
+        assert client.post("/recommend", json={"user": "u7"}).json()["model"] == "second"
+        assert 'gaterec_reloads_total{outcome="refused"} 1.0' in client.get("/metrics").text
+
+
+def test_a_changed_folder_is_noticed(runs: Path, make: Make) -> None:
+    with make(folder=runs, watch=0.02) as client:
+        damage(add(runs, "bad"))
+        time.sleep(0.2)
+        assert client.get("/version").json()["model"] == "first"
+        add(runs, "good")
+        until = time.monotonic() + 20
+        while client.get("/version").json()["model"] != "good" and time.monotonic() < until:
+            time.sleep(0.02)
+        assert client.get("/version").json()["model"] == "good"
+
+
+def test_no_request_fails_while_runs_change(runs: Path, make: Make) -> None:
+    with make(folder=runs) as client:
+        found: list[tuple[int, str]] = []
+        over = threading.Event()
+
+        def ask() -> None:
+            while not over.is_set():
+                answer = client.post("/recommend", json={"user": "u7"})
+                found.append((answer.status_code, answer.json().get("model", "")))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        for number in range(5):
+            add(runs, f"run{number}")
+            assert client.post("/reload").status_code == 200
+        over.set()
+        thread.join(20)
+        assert {status for status, _ in found} == {200}
+        assert {model for _, model in found} <= {"first", *(f"run{number}" for number in range(5))}
+
+
+def test_events_of_items_that_the_new_run_does_not_know_are_left_out(runs: Path, make: Make) -> None:
+    with make(folder=runs) as client:
+        for item in ("i3", "i4"):
+            client.post("/events", json={"user": "stranger", "item": item})
+        new = add(runs, "second")
+        import polars as pl
+
+        items = pl.read_parquet(new / "items.parquet")
+        items.with_columns(pl.col("item_id").replace("i3", "renamed")).write_parquet(new / "items.parquet")
+        client.post("/reload")
+        person = client.get("/person", params={"user": "stranger"}).json()
+        assert [row["item"] for row in person["history"]] == ["i4"]
+        assert "gaterec_unknown_items_total 1.0" in client.get("/metrics").text
+
+
+def test_a_run_of_a_newer_format_is_refused(runs: Path) -> None:
+    live, new = Live(runs), add(runs, "second")
+    info = json.loads((new / "run.json").read_text())
+    (new / "run.json").write_text(json.dumps({**info, "format": 99}))
+    with pytest.raises(RunError, match="upgrade"):
+        live.reload()
