@@ -1,4 +1,4 @@
-# make demo   set everything up, train HGN on a simulated log, show how good it is, what it recommends and why
+# make demo   set everything up, train HGN on a simulated log, show how good it is, what it recommends and why, and how to open the page
 # make test   set everything up and run the tests          make lint   ruff and mypy
 # make bench  the benchmarks (each prints a ratio)         make fuzz   10,000 mangled files and settings
 PYTHON ?= python3
@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/gaterec run --MAX_ITEM_LIST_LENGTH=10 --learning_rate=0.005 --dropout=0.3 --repeatable=False
 	$(BIN)/gaterec recommend saved --users=u0001,u0002,u0003 -k 3 --why
+	@echo
+	@echo 'The page, to choose people and click items:   $(BIN)/gaterec serve saved'
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist worksteal
@@ -32,7 +34,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt

@@ -1,0 +1,102 @@
+"""The thread that has the model: one question to the store for a batch, and an answer also when the store has none."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaterec.schemas import ExplainRequest, RecommendRequest
+from gaterec.serve.events import EventsError, EventStore, open_store
+from gaterec.serve.live import Live
+from gaterec.serve.metrics import Metrics
+from gaterec.serve.service import Asked, PersonRequest, Service, SimilarRequest
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    store = open_store(tmp_path / "events.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def service(run_folder: Path, store: EventStore) -> Iterator[Service]:
+    service = Service(Live(run_folder), store, Metrics(), queue=100, batch=100, seconds=10.0)
+    yield service
+    service.close()
+
+
+def together(service: Service, *asked: Asked) -> list[Any]:
+    """The answers to one batch."""
+    return service._answer(asked)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, store: EventStore, name: str) -> list[Sequence[str]]:
+    """What the store is asked from now on."""
+    found: list[Sequence[str]] = []
+    ask: Callable[..., Any] = getattr(store, name)
+
+    def asked(users: Sequence[str], *more: Any) -> Any:
+        found.append(sorted(users))
+        return ask(users, *more)
+
+    monkeypatch.setattr(store, name, asked)
+    return found
+
+
+def test_a_batch_is_answered_as_its_requests_are_one_by_one(service: Service) -> None:
+    asked: list[Asked] = [
+        RecommendRequest(user="u7", k=3),
+        ExplainRequest(user="u7", item="i3"),
+        RecommendRequest(history=["nothing"]),
+        RecommendRequest(user="u8", k=20, deny=["i1"]),
+        RecommendRequest(user="u8", k=20, seen=True, allow=["i1", "i2"]),
+        RecommendRequest(k=5),
+        RecommendRequest(user="u9", k=5, diversity=0.5),
+        SimilarRequest("i3", 2),
+        PersonRequest("u9", 3),
+    ]
+    for one, all_together in zip(asked, together(service, *asked), strict=True):
+        (alone,) = together(service, one)
+        if isinstance(alone, Exception):
+            assert str(all_together) == str(alone)
+        else:
+            assert _rounded(all_together.model_dump()) == _rounded(alone.model_dump())
+
+
+def _rounded(value: Any) -> Any:
+    """The same but for the last bits of scores."""
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def test_the_store_is_asked_once_for_a_batch(service: Service, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = counted(monkeypatch, store, "events_of")
+    together(service, RecommendRequest(user="u7"), RecommendRequest(user="u8"), RecommendRequest(user="u7"), SimilarRequest("i3", 2))
+    together(service, RecommendRequest(history=["i3"]))
+    assert found == [["u7", "u8"]]
+
+
+def test_when_the_store_fails_what_needs_no_store_is_answered(service: Service, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(users: Sequence[str]) -> Any:
+        raise EventsError("the disk is gone")
+
+    monkeypatch.setattr(store, "events_of", broken)
+    person, alike, strangers = together(service, RecommendRequest(user="u7"), SimilarRequest("i3", 2), RecommendRequest(user="u8"))
+    assert str(person) == str(strangers) == "the disk is gone"
+    assert len(alike.items) == 2
+    (history,) = together(service, RecommendRequest(history=["i3"]))
+    assert history.based_on == "history"
+
+
+def test_requests_come_through_the_queue(service: Service) -> None:
+    async def scene() -> list[Any]:
+        return list(await asyncio.gather(*(service.ask(RecommendRequest(user=f"u{number}", k=2)) for number in range(20))))
+
+    answers = asyncio.run(scene())
+    assert [answer.user for answer in answers] == [f"u{number}" for number in range(20)]
