@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.servers import Running, serving
 
-REQUESTS = int(os.environ.get("GATEREC_REQUESTS", "400"))
+REQUESTS = int(os.environ.get("GATEREC_REQUESTS", "300"))
 HANGS = 10.0
 """Seconds after which no answer is a fault."""
 KNOWN = {"user": ["u7", "u12", "somebody"], "item": ["i3", "i7", "i19"]}
@@ -46,7 +46,9 @@ def server(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def with_known_ids(part: Any, name: str = "") -> Any:
-    """A part of the document that allows no other ids than the run has, so that requests get far."""
+    """A part of the document that lets requests have no other ids than the run has, so that they get far; answers as they are."""
+    if name == "schemas":
+        return {kind: with_known_ids(one) if kind.endswith("Request") else one for kind, one in part.items()}
     if isinstance(part, list):
         return [with_known_ids(one, name) for one in part]
     if not isinstance(part, dict):
@@ -126,10 +128,10 @@ def test_every_answer_is_one_of_the_documents(server: Running, run_folder: Path)
         one()
 
     for operation in known:
-        try_out(operation, GenerationMode.POSITIVE, REQUESTS // 27 if asks(operation) else max(1, REQUESTS // 100))
+        try_out(operation, GenerationMode.POSITIVE, REQUESTS // 25 if asks(operation) else max(1, REQUESTS // 100))
     for operation in filter(asks, declared):
-        try_out(operation, GenerationMode.POSITIVE, REQUESTS // 27)
-        try_out(operation, GenerationMode.NEGATIVE, REQUESTS // 27)
+        try_out(operation, GenerationMode.POSITIVE, REQUESTS // 25)
+        try_out(operation, GenerationMode.NEGATIVE, REQUESTS // 25)
     print(f"{statuses.total():,} requests: {dict(statuses)}")
     for operation in known:
         assert statuses[operation.label, 201 if operation.path == "/events" else 200], f"no right request of {operation.label}"
