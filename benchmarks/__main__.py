@@ -26,6 +26,7 @@ NAMES = (
     "tune",
     "tune_workers",
     "tune_overhead",
+    "events",
 )
 """The modules of this package that hold a BENCHMARK, in the order in which they run and stand on the page."""
 

@@ -21,6 +21,8 @@ def _as_text(value: Any) -> Any:
 def _clean(value: str) -> str:
     if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value):
         raise ValueError("expected text without NUL and without halves of surrogate pairs")
+    if len(value.encode()) > ID_LENGTH:
+        raise ValueError(f"expected at most {ID_LENGTH} bytes in UTF-8")
     return value
 
 
@@ -32,7 +34,7 @@ Id = Annotated[
     BeforeValidator(_as_text),
     WithJsonSchema({"anyOf": [_TEXT, {"type": "integer"}]}, mode="validation"),
 ]
-"""A person's or an item's id: text of 1 to 512 characters, or a whole number, which is taken as its text."""
+"""A person's or an item's id: text of 1 to 512 bytes in UTF-8, or a whole number, which is taken as its text."""
 Value = Annotated[str, StringConstraints(max_length=ID_LENGTH), AfterValidator(_clean)]
 
 

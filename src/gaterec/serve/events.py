@@ -39,7 +39,7 @@ WAITING = 10_000
 """So many events may wait to be written."""
 AT_A_TIME = 1000
 """When so many events are in a transaction, the next ones have to wait for another."""
-SLICE = 10_000
+SLICE = 2000
 """So many events are looked through for old ones in one transaction."""
 COUNTING = 0.01
 """The share of the time that may go into counting events."""
@@ -128,7 +128,8 @@ class EventStore:
     def delete(self, user: str) -> Deleted:
         """Delete all events of a person, mark them as forgotten. What they do from then on is a new person's. It blocks.
 
-        On SQLite nothing of them is left in the files when it returns; a PostgreSQL server clears its files in its own time.
+        On SQLite nothing of them is left in the files when it returns, for which the file is written anew while new events wait (a second or so for a
+        million events); a PostgreSQL server clears its files in its own time.
 
         Raises:
             EventError: nobody can have this id.
@@ -146,19 +147,18 @@ class EventStore:
     def expire(self, older_than: float) -> int:
         """Delete all events with a timestamp below this one, a slice at a time, between which others write; how many. It blocks.
 
+        No reader sees them any more. In the files of SQLite, fragments can stay until their place is used again or somebody is deleted.
+
         Raises:
-            EventsError: see delete.
+            EventsError: the database failed, or the store is closed.
         """
         events, after = 0, 0
         while True:
             found, last = self._errand(partial(self._database.expire, older_than=older_than, after=after, size=SLICE))
             events += found
             if last is None:
-                break
+                return events
             after = last
-        if events:
-            self._errand(self._database.wipe)
-        return events
 
     def _errand(self, errand: Callable[[Any], T]) -> T:
         """What the writer does between two transactions, after all events that came earlier."""

@@ -3,16 +3,13 @@
 import selectors
 from collections.abc import Iterable, Sequence
 from os import urandom
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gaterec.addresses import first_line, shown
 from gaterec.serve.event_database import END, SCHEMA, Event, EventsError, mark
 
-if TYPE_CHECKING:
-    import psycopg
-
-    Connection = psycopg.Connection[tuple[Any, ...]]
-
+Connection = Any
+"""A psycopg.Connection; the package is imported when a store is opened."""
 DEFAULTS = {"connect_timeout": 5, "tcp_user_timeout": 30_000, "client_encoding": "utf8", "application_name": "gaterec"}
 """What libpq is told where the address says nothing else; a server that went away is noticed in so many (milli)seconds."""
 SETTINGS = """
@@ -81,7 +78,7 @@ class PostgresDatabase:
         except self._psycopg.Error as error:
             raise EventsError(f"events: {self.shown}: can't be used: {self.told(error)}") from None
 
-    def _prepare(self, connection: "Connection") -> None:
+    def _prepare(self, connection: Connection) -> None:
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise EventsError(f"events: {self.shown}: its encoding is {encoding}, which can't hold every id; give a database in UTF8")
@@ -93,7 +90,7 @@ class PostgresDatabase:
         if version > SCHEMA:
             raise EventsError(f"events: {self.shown}: was written by a newer gaterec (tables {version}, known {SCHEMA}); upgrade gaterec")
 
-    def connect(self) -> "Connection":
+    def connect(self) -> Connection:
         parts: dict[str, Any] = {**DEFAULTS, **self._psycopg.conninfo.conninfo_to_dict(self._address)}
         connection = self._psycopg.connect(**parts, autocommit=True)
         connection.execute(SETTINGS)
@@ -102,14 +99,14 @@ class PostgresDatabase:
     def told(self, error: Exception) -> str:
         return first_line(error, self._address)
 
-    def stale(self, connection: "Connection") -> bool:
+    def stale(self, connection: Connection) -> bool:
         if connection.closed:
             return True
         with selectors.DefaultSelector() as selector:  # a server says nothing to an idle connection but that it goes away
             selector.register(connection.fileno(), selectors.EVENT_READ)
             return bool(selector.select(0))
 
-    def insert(self, connection: "Connection", events: Sequence[Event]) -> list[bool]:
+    def insert(self, connection: Connection, events: Sequence[Event]) -> list[bool]:
         columns = zip(*((event.user, event.item, event.timestamp, event.id) for event in events), strict=True)
         new = set(connection.execute(INSERT, [list(column) for column in columns]).fetchall())
         kept = []
@@ -118,19 +115,20 @@ class PostgresDatabase:
             new.discard((event.user, event.id))  # a second one of this id was not kept
         return kept
 
-    def items_of(self, connection: "Connection", users: Sequence[str], limit: int) -> Iterable[tuple[str, str]]:
-        return connection.execute(ITEMS_OF, (list(users), limit)).fetchall()
+    def items_of(self, connection: Connection, users: Sequence[str], limit: int) -> Iterable[tuple[str, str]]:
+        found: list[tuple[str, str]] = connection.execute(ITEMS_OF, (list(users), limit)).fetchall()
+        return found
 
-    def delete(self, connection: "Connection", user: str) -> int:
+    def delete(self, connection: Connection, user: str) -> int:
         (events,) = _row(connection.execute(DELETE, (user, mark(self._salt, user))))
         return int(events)
 
-    def marked(self, connection: "Connection", users: Sequence[str]) -> set[str]:
+    def marked(self, connection: Connection, users: Sequence[str]) -> set[str]:
         marks = {mark(self._salt, user): user for user in users}
         found = connection.execute("SELECT mark FROM gaterec_forgotten WHERE mark = ANY(%s)", ([*marks],))
         return {marks[one] for (one,) in found.fetchall()}
 
-    def expire(self, connection: "Connection", older_than: float, after: int, size: int) -> tuple[int, int | None]:
+    def expire(self, connection: Connection, older_than: float, after: int, size: int) -> tuple[int, int | None]:
         until = connection.execute("SELECT seq FROM gaterec_events WHERE seq > %s ORDER BY seq LIMIT 1 OFFSET %s", (after, size - 1))
         (last,) = until.fetchone() or (None,)
         found = connection.execute(
@@ -138,15 +136,16 @@ class PostgresDatabase:
         )
         return found.rowcount, last
 
-    def wipe(self, connection: "Connection") -> None:
+    def wipe(self, connection: Connection) -> None:
         """The server's own vacuum does that in its time."""
 
-    def count(self, connection: "Connection") -> int:
+    def count(self, connection: Connection) -> int:
         (events,) = _row(connection.execute(COUNT))
         return int(events)
 
 
-def _row(cursor: "psycopg.Cursor[tuple[Any, ...]]") -> tuple[Any, ...]:
+def _row(cursor: Any) -> tuple[Any, ...]:
     """The one row that there must be."""
+    row: tuple[Any, ...]
     (row,) = cursor.fetchall()
     return row

@@ -18,8 +18,8 @@ PATIENCE = 5.0
 SETTINGS = (
     "PRAGMA synchronous = FULL",  # the log is on disk when a commit returns
     "PRAGMA fullfsync = ON",  # on macOS too
-    "PRAGMA secure_delete = ON",  # what is deleted is overwritten
-    "PRAGMA temp_store = MEMORY",  # and sorting leaves nothing in files
+    "PRAGMA secure_delete = ON",  # what has expired is overwritten
+    "PRAGMA cache_size = -65536",  # 64 MiB at most: new events and old ones lie all over the indexes
 )
 TABLES = (
     "CREATE TABLE events (seq INTEGER PRIMARY KEY, user_id TEXT NOT NULL, item_id TEXT NOT NULL, timestamp REAL NOT NULL, event_id TEXT)",
@@ -124,6 +124,7 @@ class SqliteDatabase:
         return found.rowcount, last
 
     def wipe(self, connection: sqlite3.Connection) -> None:
+        connection.execute("VACUUM")  # secure_delete clears cells, but not the copies that are left where pages were rearranged
         (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise EventsError(
