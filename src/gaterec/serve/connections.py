@@ -1,8 +1,9 @@
-"""A connection, and what uvicorn doesn't bound of one: how long the head of a request may take to come, and how large it may be."""
+"""A connection, and what uvicorn leaves open about one: how long the head of a request may take to come, how large it may be, and that an answer
+leaves in one piece."""
 
 import asyncio
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -14,6 +15,31 @@ HEAD_SECONDS = 10.0
 """So long may they take, and so long may a new connection be silent."""
 
 
+class Whole:
+    """A transport that sends what is written in one turn of the event loop as one: head and body of an answer, for which the system is asked once."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._send)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._parts:
+            parts, self._parts = self._parts, []
+            self._transport.write(b"".join(parts))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class Connection(HttpToolsProtocol):
     """One connection, on which requests come one after the other."""
 
@@ -22,7 +48,7 @@ class Connection(HttpToolsProtocol):
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, Whole(transport, self.loop)))
         self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -67,6 +67,7 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=DRAIN,
             timeout_keep_alive=30,
             lifespan="on",
