@@ -7,6 +7,7 @@ of another source), its window is computed anew, so an answer never depends on w
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from gaterec.data.split import ranges
 from gaterec.models.encoder import SequenceEncoder
 
+BASES = ("popularity", "history", "person and history")
 AT_A_TIME = 256
 """So many people are computed at a time; what is kept of their windows stays in the cache."""
 
@@ -36,9 +38,38 @@ class Person:
     @property
     def basis(self) -> str:
         """What recommendations for them are based on."""
-        if not len(self.items):
-            return "popularity"
-        return "person and history" if self.number else "history"
+        return BASES[0 if not len(self.items) else 1 if not self.number else 2]
+
+
+class Histories(NamedTuple):
+    """Many people at once.
+
+    Attributes:
+        numbers: (C,) int64, in the run; 0 for someone whom it doesn't know.
+        items: (N,) events, and those of others maybe.
+        begins, counts: (C,) int64, person i's are items[begins[i] : begins[i] + counts[i]], the latest last.
+    """
+
+    numbers: np.ndarray
+    items: np.ndarray
+    begins: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, people: Sequence[Person]) -> "Histories":
+        """Theirs, one after the other."""
+        counts = np.array([len(person.items) for person in people])
+        items = np.concatenate([person.items for person in people])
+        return cls(np.array([person.number for person in people]), items, counts.cumsum() - counts, counts)
+
+    def basis(self) -> np.ndarray:
+        """(C,) see Person.basis."""
+        return np.array(BASES)[np.where(self.counts == 0, 0, np.where(self.numbers == 0, 1, 2))]
+
+    def events(self) -> np.ndarray:
+        """(M,) those of the first person, then those of the second, and so on."""
+        events: np.ndarray = self.items[ranges(self.begins, self.counts)]
+        return events
 
 
 @dataclass
@@ -102,16 +133,16 @@ class Following:
         return torch.cat(found)
 
     @torch.inference_mode()
-    def queries_of(self, numbers: np.ndarray, item: np.ndarray, offsets: np.ndarray) -> Tensor:
-        """(B,) numbers of people whose events are item[offsets[number] : offsets[number + 1]] -> (B, D), B > 0; nobody is remembered."""
+    def queries_of(self, histories: Histories) -> Tensor:
+        """(B, D), B > 0; nobody is remembered."""
         found = []
-        for begin in range(0, len(numbers), AT_A_TIME):
-            part = numbers[begin : begin + AT_A_TIME]
-            counts = offsets[part + 1] - offsets[part]
-            first = np.maximum(0, counts - self.window)
-            recent = item[ranges(offsets[part] + first, counts - first)]
-            places = np.arange(self.room, self.room + len(part))
-            found.append(self._compute(places, part, np.ones(len(part), dtype=bool), first, counts, recent))
+        for start in range(0, len(histories.numbers), AT_A_TIME):
+            part = slice(start, start + AT_A_TIME)
+            numbers, counts = histories.numbers[part], histories.counts[part]
+            newer = np.minimum(counts, self.window)
+            recent = histories.items[ranges(histories.begins[part] + counts - newer, newer)]
+            places, fresh = np.arange(self.room, self.room + len(newer)), np.ones(len(newer), dtype=bool)
+            found.append(self._compute(places, numbers, fresh, counts - newer, counts, recent))
         return torch.cat(found)
 
     def _compute(

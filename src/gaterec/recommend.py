@@ -3,7 +3,7 @@
 Ids are the outside world's own, as text or as anything whose text they are. Nothing of the dataset is needed: the run's folder holds the histories.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from torch import Tensor
 from gaterec.checkpoint import LoadedRun, load_histories, load_run
 from gaterec.diversity import candidates, diverse
 from gaterec.errors import RequestError, nearest
-from gaterec.following import Following, Person
+from gaterec.following import Following, Histories, Person
 from gaterec.kernels.best import Catalogue, product
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.request import Answer, Request, Restriction
 from gaterec.settings import Settings
+from gaterec.streaming import FILE, values, write_lists
 
 __all__ = ["Answer", "Person", "Recommender", "Request", "load"]
 
@@ -115,22 +116,80 @@ class Recommender:
             RequestError: an unknown item (which one), an unknown column, someone unknown when strict, or a number out of its range.
         """
         people = self.people(users, histories, strict=strict)
-        filters = self._filters(k, seen, deny, allow, where, diversity)
+        frame = self._lists(people, self._filters(k, seen, deny, allow, where, diversity))
+        return frame.to_pandas() if type(users).__module__.partition(".")[0] == "pandas" else frame
+
+    def _lists(self, people: Sequence[Person], filters: Mapping[str, Any]) -> pl.DataFrame:
+        """What recommend returns, for people who are all asked for with the same filters."""
         answers = self.answer([Request(person, **filters) for person in people])
         row = np.repeat(np.arange(len(people)), [len(answer.items) for answer in answers])
-        ranks = [np.arange(1, len(answer.items) + 1) for answer in answers]
-        frame = pl.DataFrame(
-            {
-                "user": pl.Series([people[number].id for number in row], dtype=pl.String),
-                "rank": pl.Series(_joined(ranks, np.int64), dtype=pl.Int64),
-                "item": self.run.items.to_series(0).gather(items := _joined([answer.items for answer in answers], np.int64)),
-                "score": pl.Series(_joined([answer.scores for answer in answers], np.float32), dtype=pl.Float32),
-                "based_on": pl.Series([people[number].basis for number in row], dtype=pl.String),
-            }
+        ranks, items, scores = (
+            np.concatenate([np.zeros(0, dtype), *arrays])
+            for dtype, arrays in (
+                (np.int64, [np.arange(1, len(answer.items) + 1) for answer in answers]),
+                (np.int64, [answer.items for answer in answers]),
+                (np.float32, [answer.scores for answer in answers]),
+            )
         )
-        if self.titles is not None:
-            frame = frame.with_columns(self.titles.gather(items).alias("title"))
-        return frame.to_pandas() if type(users).__module__.partition(".")[0] == "pandas" else frame
+        ids = pl.Series([person.id for person in people], dtype=pl.String).gather(row)
+        return self._frame(ids, ranks, items, scores, np.array([person.basis for person in people], dtype=str)[row])
+
+    def _frame(self, ids: pl.Series, ranks: np.ndarray, items: np.ndarray, scores: np.ndarray, based_on: np.ndarray) -> pl.DataFrame:
+        """Likewise, of one row per item."""
+        columns = {
+            "user": ids,
+            "rank": ranks,
+            "item": self.run.items.to_series(0).gather(items),
+            "score": scores,
+            "based_on": pl.Series(based_on, dtype=pl.String),
+        }
+        return pl.DataFrame(columns if self.titles is None else {**columns, "title": self.titles.gather(items)})
+
+    def recommend_to(
+        self,
+        folder: str | Path,
+        users: Iterable[Any] | None = None,
+        k: int = 10,
+        *,
+        seen: bool = False,
+        deny: Iterable[Any] = (),
+        allow: Iterable[Any] | None = None,
+        where: Mapping[str, Any] | None = None,
+        strict: bool = False,
+        diversity: float = 0.0,
+        tell: Callable[[int], object] = lambda done: None,
+        per_file: int = FILE,
+    ) -> int:
+        """As recommend, for any number of people, into a folder of Parquet files part-00000.parquet, ..., which appears when it is whole.
+
+        Memory doesn't grow with the people. For the other arguments see recommend.
+
+        Args:
+            folder: a new one, or one of such files, which are replaced.
+            users: ids, one after the other as they are needed; None for everybody in the log.
+            tell: called with how many are done, now and then.
+            per_file: so many people go into one file.
+
+        Returns:
+            How many people.
+
+        Raises:
+            RequestError: see recommend; or there is something else in the folder. Nothing is written then.
+            RunError: it can't be written.
+        """
+        filters = self._filters(k, seen, deny, allow, where, diversity)
+        everywhere = self._everywhere(filters)
+
+        def lists(ids: list[str]) -> pl.DataFrame:
+            if diversity:
+                return self._lists(self.people(ids, None, strict=strict), filters)
+            histories = self.histories(ids, strict=strict)
+            items, scores = self.best_of(histories, k, everywhere, seen=seen)
+            row, place = np.nonzero(items)
+            return self._frame(pl.Series(ids).gather(row), place + 1, items[row, place], scores[row, place], histories.basis()[row])
+
+        asked = values(self.run.users.to_series(0)[1:]) if users is None else map(str, users)
+        return write_lists(Path(folder), asked, lists, tell, per_file)
 
     def request(
         self,
@@ -164,7 +223,7 @@ class Recommender:
         wanted = [candidates(request.k) if request.diversity else request.k for request in requests]
         people = [request.person for request in requests]
         best, found = self._catalogue.best(
-            self._features(people, self.following.queries(people)), min(max(wanted), len(self._items)), Restriction.of(requests)
+            self._features(self.following.queries(people), _nobody(people)), min(max(wanted), len(self._items)), Restriction.of(requests)
         )
         answers = []
         for request, most, items, scores in zip(requests, wanted, best, found, strict=True):
@@ -209,6 +268,13 @@ class Recommender:
             raise RequestError(f"item {str(item)[:80]!r}: the run knows no such item{'; ' + hint if hint.startswith('did') else ''}")
         return number
 
+    def histories(self, users: Sequence[str], *, strict: bool = False) -> Histories:
+        """Likewise, of many people at once by their ids alone."""
+        if strict or self._newer:
+            return Histories.of(self.people(users, None, strict=strict))
+        numbers = np.array([self._users.get(user, 0) for user in users])
+        return Histories(numbers, self._item, self._offsets[numbers], self._offsets[numbers + 1] - self._offsets[numbers])
+
     def people(self, users: Iterable[Any] | None, histories: Iterable[Iterable[Any]] | None, *, strict: bool = False) -> list[Person]:
         """Whom the requests are for; see recommend."""
         newer = None if histories is None else [[self.item_number(item) for item in history] for history in histories]
@@ -236,7 +302,7 @@ class Recommender:
     @torch.inference_mode()
     def scores(self, people: Sequence[Person]) -> Tensor:
         """(C, V) the scores of all items, -inf for padding; of people without events the items' counts in training."""
-        scores = self._catalogue.score(self._features(people, self.queries(people)), slice(0, len(self._items) + 1))
+        scores = self._catalogue.score(self._features(self.queries(people), _nobody(people)), slice(0, len(self._items) + 1))
         scores[:, 0] = -torch.inf
         return scores
 
@@ -248,13 +314,19 @@ class Recommender:
             barred: (V,) which items may not come.
             seen: whether items of the history may come again.
         """
-        k = min(k, len(self._items))
         if not people:
+            k = min(k, len(self._items))
             return np.zeros((0, k), dtype=np.int64), np.zeros((0, k), dtype=np.float32)
-        struck = [person.items[:0] if seen else person.items for person in people]
         everywhere = None if barred is None else torch.zeros(len(barred)).masked_fill_(barred, -torch.inf)
-        restriction = Restriction(np.concatenate(struck), np.array([len(items) for items in struck]), everywhere=everywhere)
-        items, scores = self._catalogue.best(self._features(people, self.queries(people)), k, restriction)
+        return self.best_of(Histories.of(people), k, everywhere, seen=seen)
+
+    @torch.inference_mode()
+    def best_of(self, histories: Histories, k: int, everywhere: Tensor | None, *, seen: bool) -> tuple[np.ndarray, np.ndarray]:
+        """As best; everywhere (V,) is 0 for items that may come and -inf for others."""
+        events = histories.items[:0] if seen else histories.events()
+        restriction = Restriction(events, np.zeros_like(histories.counts) if seen else histories.counts, everywhere=everywhere)
+        features = self._features(self.following.queries_of(histories), histories.counts == 0)
+        items, scores = self._catalogue.best(features, min(k, len(self._items)), restriction)
         return items.numpy(), scores.numpy()
 
     @cached_property
@@ -275,13 +347,13 @@ class Recommender:
 
         return Catalogue(score, lot, most=size)
 
-    def _features(self, people: Sequence[Person], queries: Tensor) -> Tensor:
-        """(C, D) -> (C, D + 2): what is multiplied with the catalogue. Of people without events what is popular counts, and nothing else."""
-        features = torch.cat([queries, queries.new_ones(len(people), 1), queries.new_zeros(len(people), 1)], 1)
-        nobody = [row for row, person in enumerate(people) if not len(person.items)]
-        if nobody:
-            features[nobody] = 0.0
-            features[nobody, -1] = 1.0
+    def _features(self, queries: Tensor, nobody: np.ndarray) -> Tensor:
+        """(C, D) -> (C, D + 2): what is multiplied with the catalogue. Of people without events (C,) what is popular counts, and nothing else."""
+        features = torch.cat([queries, queries.new_ones(len(queries), 1), queries.new_zeros(len(queries), 1)], 1)
+        if nobody.any():
+            rows = torch.from_numpy(nobody)
+            features[rows] = 0.0
+            features[rows, -1] = 1.0
         return features
 
     @property
@@ -308,6 +380,17 @@ class Recommender:
             "where": sum(bars[1:], bars[0]) if bars else None,
             "diversity": float(diversity),
         }
+
+    def _everywhere(self, filters: Mapping[str, Any]) -> Tensor | None:
+        """(V,) 0 for items that may come by these filters, -inf for others; None where all may."""
+        if filters["where"] is None and filters["allow"] is None and not len(filters["deny"]):
+            return None
+        everywhere = torch.zeros(len(self._items) + 1) if filters["where"] is None else filters["where"].clone()
+        if filters["allow"] is not None:
+            allowed = torch.from_numpy(filters["allow"])
+            everywhere = torch.full_like(everywhere, -torch.inf).index_copy_(0, allowed, everywhere[allowed])
+        everywhere[torch.from_numpy(filters["deny"])] = -torch.inf
+        return everywhere
 
     def _item_numbers(self, items: Iterable[Any]) -> np.ndarray:
         return np.array([self.item_number(item) for item in items], dtype=np.int64)
@@ -341,11 +424,12 @@ def titles(items: pl.DataFrame) -> pl.Series | None:
     return None
 
 
-def _joined(arrays: list[np.ndarray], dtype: Any) -> np.ndarray:
-    """One after the other."""
-    return np.concatenate(arrays) if arrays else np.zeros(0, dtype=dtype)
+def _nobody(people: Sequence[Person]) -> np.ndarray:
+    """(C,) of whom nothing is known."""
+    return np.array([not len(person.items) for person in people])
 
 
 def _numbers(ids: pl.DataFrame) -> dict[str, int]:
     """id -> number; the first row stands for none."""
-    return {name: number for number, name in enumerate(ids.to_series(0).cast(pl.String).to_list()) if number}
+    names = ids.to_series(0)[1:].cast(pl.String).to_list()
+    return dict(zip(names, range(1, len(ids)), strict=True))

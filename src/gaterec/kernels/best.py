@@ -15,7 +15,9 @@ from gaterec.kernels.threads import in_threads
 from gaterec.kernels.topk import best_items, merge
 
 ITEMS = 1 << 17
-"""So many items are a part of the catalogue."""
+"""So many items are a part of the catalogue, at most."""
+ROWS = 64
+"""A tile may have so many queries, or more where the catalogue is small: products of fewer rows are slower by the row."""
 
 Restrict = Callable[[Tensor, slice, slice], None]
 """Strikes out of the scores of these queries for these items, in place, what may not come, by -inf."""
@@ -55,7 +57,7 @@ class Catalogue:
         """(C, F) -> (C, k) the best items, 0 where none is left, and (C, k) their scores, -inf there; k < V."""
         whole = 4 * k > self._parts[-1].stop - self._parts[-1].start  # lists nearly as long as a part are made of the whole
         parts, lots = ([slice(0, len(self.lot))], [self.lot]) if whole else (self._parts, self._lots)
-        tiles = max(-(-len(queries) * parts[0].stop // SCORES_AT_A_TIME), min(torch.get_num_threads(), len(queries) // 2), 1)
+        tiles = max(-(-len(queries) // max(ROWS, SCORES_AT_A_TIME // parts[0].stop)), min(torch.get_num_threads(), len(queries) // 2), 1)
         rows, width = _cut(len(queries), tiles), len(parts)
         values = queries.new_empty(len(queries), width, k)
         items = torch.empty(len(queries), width, k, dtype=torch.int64)
