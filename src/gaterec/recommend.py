@@ -365,7 +365,7 @@ class Recommender:
         self, k: Any, seen: bool, deny: Iterable[Any], allow: Iterable[Any] | None, where: Mapping[str, Any] | None, diversity: float
     ) -> dict[str, Any]:
         """All of a Request but the person."""
-        if not isinstance(k, int) or k < 1:
+        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise RequestError(f"k: expected a whole number from 1 on, found {k!r}")
         if not isinstance(diversity, int | float) or not 0 <= diversity <= 1:
             raise RequestError(f"diversity: expected a number from 0 to 1, found {diversity!r}")
