@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,9 @@ from gaterec.kernels.ranking import SCORES_AT_A_TIME
 from gaterec.kernels.topk import top_items
 from gaterec.models.encoder import SequenceEncoder, masked_bias
 from gaterec.settings import Settings
+
+if TYPE_CHECKING:
+    from gaterec.explain import Explanation
 
 ROWS = 4096
 """So many histories are encoded at a time."""
@@ -150,6 +153,12 @@ class Recommender:
         (person,) = self.people([user], None if history is None else [history])
         numbers = [self.item_number(item) for item in items]
         return [float(value) for value in self.scores([person])[0, numbers]]
+
+    def explain(self, user: Any, item: Any, history: Iterable[Any] | None = None) -> "Explanation":
+        """Why an item would be recommended; see gaterec.explain.explain."""
+        from gaterec.explain import explain
+
+        return explain(self, user, item, history)
 
     def similar_items(self, item: Any, k: int = 10) -> pl.DataFrame:
         """The items whose vectors in the item table point most nearly the same way (cosine): item, score, and title where there is one."""

@@ -101,8 +101,8 @@ def _write(recommender: Recommender, users: Sequence[str], k: int, filters: Mapp
     display.line(f"{len(users):,} people, {k} items each: {out}/*.parquet")
 
 
-def explain(folder: Path, user: str | None, item: str, history: str) -> None:
-    """Explain from the command line; see gaterec.explain.explain.
+def explain(folder: Path, user: str | None, item: str, history: str, out: Path | None = None) -> None:
+    """Explain from the command line, on the screen or in a file; see gaterec.explain.explain.
 
     Raises:
         GaterecError: a run that can't be read, or a request that can't be answered, in one line.
@@ -111,6 +111,11 @@ def explain(folder: Path, user: str | None, item: str, history: str) -> None:
     if user is None and not history:
         raise SettingsError("explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id")
     found = explanation(recommender, user, item, _ids(history))
+    if out is not None:
+        from gaterec.explanation_picture import write
+
+        write(found, out)
+        return
     display = Display(recommender.settings)
     names = [name for name in ("title",) if name in found.events.columns]
     rows = [
