@@ -83,6 +83,12 @@ def test_every_part_of_a_score_is_shown(saved: Path) -> None:
     assert "(leave-one-event-out)" in gaterec("explain", next(saved.glob("Pop-*")), "--user=u1", "--item=i3").out
 
 
+@pytest.mark.parametrize(("form", "begins"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("html", b"<!DOCTYPE html>"), ("json", b"{")])
+def test_an_explanation_goes_to_a_file(saved: Path, tmp_path: Path, form: str, begins: bytes) -> None:
+    assert gaterec("explain", saved, "--user=u1", "--item=i3", f"--out={tmp_path / f'why.{form}'}") == (0, "", "")
+    assert (tmp_path / f"why.{form}").read_bytes().startswith(begins)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -100,6 +106,10 @@ def test_every_part_of_a_score_is_shown(saved: Path) -> None:
         (["recommend", "nowhere", "--users=x"], "nowhere: expected a run folder, or a folder of them, found no such folder"),
         (["explain", "SAVED", "--item=i1"], "explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id"),
         (["explain", "SAVED", "--item=i1", "--user=x"], "user 'x': nothing is known of this person, so popular items are recommended, "),
+        (
+            ["explain", "SAVED", "--item=i1", "--user=u1", "--out=why.gif"],
+            "out: expected a name that ends in .svg, .png, .html, .json; found 'why.gif'",
+        ),
         (["explain", "SAVED", "--item=cheese", "--user=u1"], "item 'cheese': the run knows no such item"),
     ],
 )

@@ -197,11 +197,12 @@ def explain(
     item: Annotated[str, typer.Option("--item", "-i", help="the item's id")],
     user: Annotated[str | None, typer.Option("--user", "-u", help="the person's id")] = None,
     history: Annotated[str, typer.Option("--history", help="item ids: newer events of the person, or all of somebody without an id")] = "",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="write it to this file: a name in .svg, .png, .html or .json")] = None,
 ) -> None:
     """Why a trained run would recommend an item to a person: every part of the score."""
     from gaterec.recommend_command import explain
 
-    explain(folder, user, item, history)
+    explain(folder, user, item, history, out)
 
 
 @app.command()

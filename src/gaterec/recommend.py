@@ -6,7 +6,7 @@ Ids are the outside world's own, as text or as anything whose text they are. Not
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,9 @@ from gaterec.models.encoder import SequenceEncoder
 from gaterec.request import Answer, Request, Restriction
 from gaterec.settings import Settings
 from gaterec.streaming import FILE, values, write_lists
+
+if TYPE_CHECKING:
+    from gaterec.explain import Explanation
 
 __all__ = ["Answer", "Person", "Recommender", "Request", "load"]
 
@@ -240,6 +243,12 @@ class Recommender:
         (person,) = self.people([user], None if history is None else [history])
         numbers = [self.item_number(item) for item in items]
         return [float(value) for value in self.scores([person])[0, numbers]]
+
+    def explain(self, user: Any, item: Any, history: Iterable[Any] | None = None) -> "Explanation":
+        """Why an item would be recommended; see gaterec.explain.explain."""
+        from gaterec.explain import explain
+
+        return explain(self, user, item, history)
 
     def similar_items(self, item: Any, k: int = 10) -> pl.DataFrame:
         """The items whose vectors in the item table point most nearly the same way (cosine): item, score, and title where there is one."""

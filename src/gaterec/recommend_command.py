@@ -113,8 +113,8 @@ def _people(recommender: Recommender, text: str) -> Sequence[str] | pl.Series:
     return ids.filter(ids != "")
 
 
-def explain(folder: Path, user: str | None, item: str, history: str) -> None:
-    """Explain from the command line; see gaterec.explain.explain.
+def explain(folder: Path, user: str | None, item: str, history: str, out: Path | None = None) -> None:
+    """Explain from the command line, on the screen or in a file; see gaterec.explain.explain.
 
     Raises:
         GaterecError: a run that can't be read, or a request that can't be answered, in one line.
@@ -123,6 +123,11 @@ def explain(folder: Path, user: str | None, item: str, history: str) -> None:
     if user is None and not history:
         raise SettingsError("explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id")
     found = explanation(recommender, user, item, _ids(history))
+    if out is not None:
+        from gaterec.explanation_picture import write
+
+        write(found, out)
+        return
     display = Display(recommender.settings)
     names = [name for name in ("title",) if name in found.events.columns]
     rows = [

@@ -109,7 +109,11 @@ class Service:
                     answers[number] = _person(loaded, asked, person, len(later))
             except GaterecError as error:
                 answers[number] = error
+        following = loaded.recommender.following
+        hits, misses = following.hits, following.misses
         found = loaded.recommender.answer([request for _, request in lists.values()])
+        self.metrics.windows.labels("hit").inc(following.hits - hits)
+        self.metrics.windows.labels("miss").inc(following.misses - misses)
         for (number, (user, request)), answer in zip(lists.items(), found, strict=True):
             answers[number] = self._recommended(loaded, user, request.person.basis, answer)
         return answers
