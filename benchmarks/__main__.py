@@ -23,6 +23,7 @@ NAMES = (
     "startup",
     "quality",
     "new_people",
+    "recommending",
     "tune",
     "tune_workers",
     "tune_overhead",

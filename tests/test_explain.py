@@ -1,10 +1,13 @@
 """Why an item was recommended: the parts sum to the score, and are what they are called."""
 
+import json
+import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import gaterec
 from gaterec.errors import RequestError
@@ -73,10 +76,47 @@ def test_in_words_and_as_a_dictionary(tmp_path: Path) -> None:
     found = explain(recommender, "u1", item)
     assert str(found).startswith("because ")
     assert "%)" in str(found)
-    content = found.as_dict()
+    content = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert content["score"] == found.score
+    assert content["words"] == str(found)
     assert len(content["events"]) == len(found.events)
+    assert np.shape(content["feature_gates"]) == (len(found.events), 8)
+    for event, gates in zip(content["events"], content["feature_gates"], strict=True):
+        assert event["most_open"] == sorted(range(8), key=lambda feature: -gates[feature])[:3]
     assert explain(recommender, None, item, ["i3", "i5"]).events["item"].to_list() == ["i3", "i5"]
+
+
+def test_as_a_frame_the_values_sum_to_the_score(tmp_path: Path) -> None:
+    found = trained(tmp_path, embedding_size=8).explain("u1", "i1")
+    frame = found.as_frame()
+    assert frame.columns == ["kind", "item", "value", "share"]
+    assert frame["kind"].to_list() == ["lasting", *["gated", "direct"] * len(found.events), "bias"]
+    assert frame["item"].to_list() == [None, *(item for item in found.events["item"] for _ in range(2)), None]
+    assert frame["value"].sum() == pytest.approx(found.score, abs=1e-5)
+    for part in ("gated", "direct"):
+        assert frame.filter(kind=part)["value"].to_list() == found.events[part].to_list()
+    speaks = sum(max(value, 0) for value in [found.lasting or 0, found.bias or 0, *found.events["total"]])
+    assert frame["share"].to_list() == pytest.approx([value / speaks for value in frame["value"]])
+
+
+def test_the_frame_of_a_model_that_is_no_sum(tmp_path: Path) -> None:
+    found = trained(tmp_path, "ItemKNN").explain("u1", "i1")
+    frame = found.as_frame()
+    assert set(frame["kind"]) == {"left out"}
+    assert frame["value"].to_list() == found.events["total"].to_list()
+
+
+def test_long_histories_and_large_scores_still_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaterec.explain.AT_A_TIME", 2**22)
+    recommender = trained(tmp_path, embedding_size=32, MAX_ITEM_LIST_LENGTH=300, epochs=1)
+    with torch.no_grad():
+        for weight in recommender.model.parameters():
+            weight.mul_(50)
+    recommender = Recommender(recommender.run)  # which keeps what follows from the weights
+    dice = random.Random(0)
+    found = recommender.explain("u1", "i1", [f"i{dice.randrange(20)}" for _ in range(400)])
+    assert len(found.events) == 300
+    assert found.as_frame()["value"].sum() == pytest.approx(found.score, rel=1e-3)
 
 
 def test_nothing_to_explain(tmp_path: Path) -> None:
@@ -85,3 +125,7 @@ def test_nothing_to_explain(tmp_path: Path) -> None:
         explain(recommender, "nobody", "i1")
     with pytest.raises(RequestError, match="item 'x': the run knows no such item"):
         explain(recommender, "u1", "x")
+    with pytest.raises(RequestError, match="item 'y': the run knows no such item"):
+        explain(recommender, "u1", "i1", ["i3", "y"])
+    with pytest.raises(RequestError, match=r"explain: for whom\? expected a user, or the history of somebody without an id"):
+        explain(recommender, None, "i1", [])

@@ -115,6 +115,7 @@ UPPER = {
     "tuning_display",
     "recommend",
     "explain",
+    "explanation_picture",
     "recommend_command",
     "report",
     "recbole",

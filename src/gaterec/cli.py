@@ -158,7 +158,9 @@ RUN = Annotated[Path, typer.Argument(help="a run folder, or a folder of them, wh
 @app.command()
 def recommend(
     folder: RUN,
-    users: Annotated[str | None, typer.Option("--users", "-u", help="ids, separated by commas; all for everybody in the log")] = None,
+    users: Annotated[
+        str | None, typer.Option("--users", "-u", help="ids, separated by commas; @FILE of ids; all for everybody in the log")
+    ] = None,
     history: Annotated[str, typer.Option("--history", help="item ids: newer events of one user, or all of somebody without an id")] = "",
     k: Annotated[int, typer.Option("-k", "--k", help="how many items each")] = 10,
     seen: Annotated[bool, typer.Option("--seen", help="items of the history may come again")] = False,
@@ -167,13 +169,25 @@ def recommend(
     where: Annotated[list[str] | None, typer.Option("--where", help="COLUMN=VALUE of the .item file: only items that have it")] = None,
     why: Annotated[bool, typer.Option("--why", help="say why, item by item")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="refuse people whom the run does not know")] = False,
+    diversity: Annotated[float, typer.Option("--diversity", help="0 to 1, how much unlike each other a list's items are to be")] = 0.0,
     out: Annotated[Path | None, typer.Option("--out", help="a folder of Parquet files in place of a table on the screen")] = None,
 ) -> None:
     """What people would choose next, by a trained run."""
     from gaterec.recommend_command import recommend
 
     recommend(
-        folder, users=users, history=history, k=k, seen=seen, deny=deny, allow=allow, where=where or [], why=why, strict=strict, out=out
+        folder,
+        users=users,
+        history=history,
+        k=k,
+        seen=seen,
+        deny=deny,
+        allow=allow,
+        where=where or [],
+        why=why,
+        strict=strict,
+        diversity=diversity,
+        out=out,
     )
 
 
@@ -183,11 +197,12 @@ def explain(
     item: Annotated[str, typer.Option("--item", "-i", help="the item's id")],
     user: Annotated[str | None, typer.Option("--user", "-u", help="the person's id")] = None,
     history: Annotated[str, typer.Option("--history", help="item ids: newer events of the person, or all of somebody without an id")] = "",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="write it to this file: a name in .svg, .png, .html or .json")] = None,
 ) -> None:
     """Why a trained run would recommend an item to a person: every part of the score."""
     from gaterec.recommend_command import explain
 
-    explain(folder, user, item, history)
+    explain(folder, user, item, history, out)
 
 
 @app.command()

@@ -18,6 +18,10 @@ from gaterec.errors import RequestError
 from gaterec.recommend import Person, Recommender
 
 EXACT, LEFT_OUT = "exact sum", "leave-one-event-out"
+AT_A_TIME = 2**26
+"""What-if scores are computed in parts, so that no more numbers than about these are held: scores of items, and gates of windows."""
+MOST_OPEN = 3
+"""So many features of an event are named: those whose gates are most open."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +49,58 @@ class Explanation:
     feature_gates: Tensor | None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON: everything, the gates as lists, and of each event the numbers (from 0) of the features that are most open."""
+        events, gates = self.events.to_dicts(), self.feature_gates
+        if gates is not None:
+            widest = gates.topk(min(MOST_OPEN, gates.shape[1])).indices.tolist()
+            events = [{**event, "most_open": features} for event, features in zip(events, widest, strict=True)]
         return {
             "user": self.user,
             "item": self.item,
             "score": self.score,
             "method": self.method,
+            "words": str(self),
             "lasting": self.lasting,
             "bias": self.bias,
-            "events": self.events.to_dicts(),
+            "events": events,
+            "feature_gates": None if gates is None else gates.tolist(),
         }
+
+    def as_frame(self) -> pl.DataFrame:
+        """One row per term: kind (lasting, gated, direct or bias), item and title of its event, value, and share of all that speaks for the item.
+
+        Where the method is EXACT, the values sum to the score. Else there is one kind, left out, and the values sum to nothing in particular.
+        """
+        exact = self.method == EXACT
+        names = [name for name in ("item", "title") if name in self.events.columns]
+        of_events = self.events.select(*names, *(["gated", "direct"] if exact else [pl.col("total").alias("left out")]))
+        terms = of_events.with_row_index("place").unpivot(index=["place", *names], variable_name="kind")
+        terms = terms.sort("place", maintain_order=True).drop("place")
+        alone = pl.DataFrame({"kind": ["lasting", "bias"], "value": [self.lasting, self.bias]}, schema_overrides={"value": pl.Float64})
+        frame = pl.concat([alone[:1], terms, alone[1:]], how="diagonal") if exact else terms
+        speaks = self._speaks_for()
+        return frame.select("kind", *names, "value", (pl.col("value") / speaks if speaks > 0 else pl.lit(None, pl.Float64)).alias("share"))
+
+    def _others(self) -> list[tuple[str, float]]:
+        """What belongs to no event, by its name in words."""
+        return [("your taste over the long run", self.lasting or 0.0), ("that many choose it", self.bias or 0.0)]
+
+    def _speaks_for(self) -> float:
+        """The sum of all events and other parts that raise the score."""
+        return float(sum(value for value in [*self.events["total"], *(value for _, value in self._others())] if value > 0))
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the picture, and the words where there are no pictures."""
+        from gaterec.explanation_picture import as_svg
+
+        return {"image/svg+xml": as_svg(self), "text/plain": str(self)}
 
     def __str__(self) -> str:
         """In words: because you chose A (41%) and B (22%), and your taste over the long run (30%). Shares are of all that speaks for the item; the
         three events that say most are named."""
         names = pl.coalesce("title", "item") if "title" in self.events.columns else pl.col("item")
         chosen = list(self.events.select(names, "total").iter_rows())
-        others = [("your taste over the long run", self.lasting or 0.0), ("that many choose it", self.bias or 0.0)]
-        together = sum(value for _, value in [*chosen, *others] if value > 0)
+        others, together = self._others(), self._speaks_for()
         best = sorted(((name, value) for name, value in chosen if value > 0), key=lambda part: -part[1])[:3]
         events = _listed([f"{name} ({100 * value / together:.0f}%)" for name, value in best])
         reasons = [f"{name} ({100 * value / together:.0f}%)" for name, value in others if value >= 0.005 * together > 0]
@@ -88,7 +126,10 @@ def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[An
     Raises:
         RequestError: an unknown item, or someone of whom nothing is known.
     """
-    (person,) = recommender.people(None if user is None else [user], [list(history or [])])
+    events = list(history or [])
+    if user is None and not events:
+        raise RequestError("explain: for whom? expected a user, or the history of somebody without an id")
+    (person,) = recommender.people(None if user is None else [user], [events])
     return explain_to(recommender, person, item)
 
 
@@ -103,7 +144,10 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
     items = person.items[-recommender.settings.MAX_ITEM_LIST_LENGTH :]
     before = len(person.items) - len(items)
     without = [Person(person.id, person.number, np.delete(person.items, before + place)) for place in range(len(items))]
-    score, *what_if = recommender.scores([person, *without])[:, target].tolist()
+    asked = [person, *without]
+    step = max(1, AT_A_TIME // max(len(recommender.items), len(items) ** 2))
+    parts = [recommender.scores(asked[begin : begin + step])[:, target] for begin in range(0, len(asked), step)]
+    score, *what_if = torch.cat(parts).tolist()
     model = recommender.model
     terms = model.terms(torch.tensor(person.number), torch.from_numpy(items.astype("int64")))
     if terms is None:
@@ -116,15 +160,17 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
         gated, direct = terms.gated @ vector, terms.direct @ vector
         total, gate, features = gated + direct, terms.instance_gate, terms.feature_gate
         lasting, bias = float(terms.lasting @ vector), 0.0 if biases is None else float(biases[target])
-        found = lasting + bias + float(total.sum())
-        assert abs(found - score) <= 1e-5 * max(1.0, abs(score), float(total.abs().sum())), f"terms sum to {found}, the score is {score}"
+        # Summed in float64, and held to the size of the products that the model summed in float32, however they cancel out.
+        found = lasting + bias + float(total.double().sum())
+        size = float((torch.cat([terms.lasting[None], terms.gated, terms.direct]).abs() @ vector.abs()).double().sum()) + abs(bias)
+        assert abs(found - score) <= 1e-5 * max(1.0, size), f"terms sum to {found}, the score is {score}"
     ids, titles = recommender.items.to_series(0), recommender.titles
-    events = pl.DataFrame({"item": ids.gather(items)})
+    frame = pl.DataFrame({"item": ids.gather(items)})
     if titles is not None:
-        events = events.with_columns(titles.gather(items).alias("title"))
+        frame = frame.with_columns(titles.gather(items).alias("title"))
     columns = {"gated": gated, "direct": direct, "total": total, "instance_gate": gate}
-    events = events.with_columns(
+    frame = frame.with_columns(
         *(pl.lit(None, pl.Float64).alias(name) if values is None else pl.Series(name, values.tolist()) for name, values in columns.items()),
         pl.Series("what_if", what_if),
     )
-    return Explanation(person.id, ids[target], score, LEFT_OUT if terms is None else EXACT, lasting, bias, events, features)
+    return Explanation(person.id, ids[target], score, LEFT_OUT if terms is None else EXACT, lasting, bias, frame, features)

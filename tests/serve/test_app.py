@@ -224,16 +224,18 @@ def test_what_kind_of_server_it_is(client: TestClient, run_folder: Path) -> None
 
 def test_figures_for_prometheus(client: TestClient) -> None:
     recommend(client, user="u7")
+    recommend(client, user="u7")
     recommend(client, user="stranger")
     client.post("/events", json={"user": "u7", "item": "i3"})
     client.post("/recommend", json={"k": 0})
     lines = client.get("/metrics").text.splitlines()
-    assert 'gaterec_requests_total{path="/recommend",status="200"} 2.0' in lines
+    assert 'gaterec_requests_total{path="/recommend",status="200"} 3.0' in lines
     assert 'gaterec_requests_total{path="/recommend",status="422"} 1.0' in lines
     assert "gaterec_fallbacks_total 1.0" in lines
     assert "gaterec_events_total 1.0" in lines
     assert "gaterec_queue_length 0.0" in lines
-    assert "gaterec_batch_size_count 2.0" in lines
+    assert "gaterec_batch_size_count 3.0" in lines
+    assert sum(float(line.split()[1]) for line in lines if line.startswith("gaterec_windows_total{")) == 2
 
 
 def test_paths_and_methods_that_are_not_there(client: TestClient) -> None:

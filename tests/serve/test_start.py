@@ -139,7 +139,7 @@ def test_sigkill_loses_no_event(run_folder: Path, tmp_path: Path) -> None:
     answered: list[str] = []
     for turn in range(int(os.environ.get("GATEREC_KILLS", "2"))):
         with serving(run_folder, tmp_path / "events.db") as server, httpx.Client(base_url=server.address) as client:
-            assert _events(client) >= len(answered)  # one may have been kept whose answer was lost
+            assert len(answered) <= _events(client) <= len(answered) + turn  # the last one may have been kept and not answered
 
             def send(client: httpx.Client = client, turn: int = turn) -> None:
                 for number in range(10_000):

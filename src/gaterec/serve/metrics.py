@@ -23,6 +23,9 @@ class Metrics:
         self.batch = Histogram("gaterec_batch_size", "Requests answered together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=own)
         self.waited = Histogram("gaterec_queue_seconds", "How long the oldest request of a batch waited.", buckets=SECONDS, registry=own)
         self.fallbacks = Counter("gaterec_fallbacks", "Recommendations of popular items, as nothing was known of the person.", registry=own)
+        self.windows = Counter(
+            "gaterec_windows", "People's windows that were asked for, by whether they were remembered.", ["outcome"], registry=own
+        )
         self.events = Counter("gaterec_events", "Events taken in.", registry=own)
         self.unknown = Counter(
             "gaterec_unknown_items", "Stored events left out of a history, as the run doesn't know their items.", registry=own

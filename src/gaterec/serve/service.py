@@ -2,12 +2,12 @@
 answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from gaterec.errors import GaterecError
 from gaterec.explain import explain_to
-from gaterec.recommend import Person, Recommender
+from gaterec.recommend import Answer, Person, Recommender, Request
 from gaterec.schemas import (
     ExplainAnswer,
     ExplainedEvent,
@@ -87,7 +87,7 @@ class Service:
         except GaterecError as error:  # the store can't be read: what is asked about items alone has an answer all the same
             answers = [None if isinstance(asked, SimilarRequest) else error for asked in batch]
             newer, forgotten = {}, set()
-        lists: list[tuple[int, RecommendRequest, Person]] = []
+        lists: dict[int, tuple[str | None, Request]] = {}
         for number, asked in enumerate(batch):
             if answers[number] is not None:
                 continue
@@ -95,20 +95,27 @@ class Service:
                 if isinstance(asked, SimilarRequest):
                     answers[number] = _similar(loaded, asked)
                     continue
+                known = None if asked.user in forgotten else asked.user
                 later = self._known(loaded.recommender, newer.get(asked.user or "", []))
-                given = [] if isinstance(asked, PersonRequest) else asked.history
-                (person,) = loaded.recommender.people([None if asked.user in forgotten else asked.user], [[*later, *given]])
-                person = replace(person, id=asked.user)
                 if isinstance(asked, RecommendRequest):
-                    lists.append((number, asked, person))
-                elif isinstance(asked, ExplainRequest):
+                    filters = asked.model_dump(exclude={"user", "history"})
+                    lists[number] = asked.user, loaded.recommender.request(known, [*later, *asked.history], **filters)
+                    continue
+                given = asked.history if isinstance(asked, ExplainRequest) else []
+                (person,) = loaded.recommender.people([known], [[*later, *given]])
+                if isinstance(asked, ExplainRequest):
                     answers[number] = _explain(loaded, asked, person)
                 else:
                     answers[number] = _person(loaded, asked, person, len(later))
             except GaterecError as error:
                 answers[number] = error
-        for number, asked, person in lists:
-            answers[number] = self._recommend(loaded, asked, person)
+        following = loaded.recommender.following
+        hits, misses = following.hits, following.misses
+        found = loaded.recommender.answer([request for _, request in lists.values()])
+        self.metrics.windows.labels("hit").inc(following.hits - hits)
+        self.metrics.windows.labels("miss").inc(following.misses - misses)
+        for (number, (user, request)), answer in zip(lists.items(), found, strict=True):
+            answers[number] = self._recommended(loaded, user, request.person.basis, answer)
         return answers
 
     def _stored(self, batch: Sequence[Asked]) -> tuple[dict[str, list[str]], set[str]]:
@@ -121,17 +128,14 @@ class Service:
         self.metrics.unknown.inc(len(items) - len(known))
         return known
 
-    def _recommend(self, loaded: Loaded, asked: RecommendRequest, person: Person) -> RecommendAnswer | GaterecError:
-        recommender = loaded.recommender
-        try:
-            lists, scores = recommender.best([person], asked.k, recommender._barred(asked.deny, asked.allow, asked.where), seen=asked.seen)
-        except GaterecError as error:
-            return error
-        if person.basis == "popularity":
+    def _recommended(self, loaded: Loaded, user: str | None, basis: str, found: Answer) -> RecommendAnswer:
+        if basis == "popularity":
             self.metrics.fallbacks.inc()
-        found = [(int(item), float(score)) for item, score in zip(lists[0], scores[0], strict=True) if item]
-        items = [Recommended(**_names(recommender, item), rank=rank, score=score) for rank, (item, score) in enumerate(found, 1)]
-        return RecommendAnswer(user=person.id, based_on=person.basis, items=items, model=loaded.name)
+        items = [
+            Recommended(**_names(loaded.recommender, item), rank=rank, score=score)
+            for rank, (item, score) in enumerate(zip(found.items.tolist(), found.scores.tolist(), strict=True), 1)
+        ]
+        return RecommendAnswer(user=user, based_on=basis, items=items, model=loaded.name)
 
 
 def _similar(loaded: Loaded, asked: SimilarRequest) -> SimilarAnswer:
@@ -148,7 +152,7 @@ def _explain(loaded: Loaded, asked: ExplainRequest, person: Person) -> ExplainAn
         ExplainedEvent(**{name: event.get(name) for name in ExplainedEvent.model_fields}) for event in found.events.iter_rows(named=True)
     ]
     return ExplainAnswer(
-        user=person.id,
+        user=asked.user,
         item=Item(**_names(recommender, recommender.item_number(asked.item))),
         score=found.score,
         method=found.method,

@@ -75,21 +75,28 @@ def serve(
         )
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{place.getsockname()[1]}/"
-        print(f"gaterec: {live.current.name} at {address} (the API: {address}docs); events in {store.shown}; Ctrl+C ends it", flush=True)
         sys.setswitchinterval(0.001)  # the thread that has the model is not to keep the others waiting
-        _until_told(uvicorn.Server(config), place)
+        told = f"gaterec: {live.current.name} at {address} (the API: {address}docs); events in {store.shown}; Ctrl+C ends it"
+        _until_told(uvicorn.Server(config), place, told)
+        service.close()
+        store.close()
     finally:
         place.close()
 
 
-def _until_told(server: uvicorn.Server, place: socket.socket) -> None:
+def _until_told(server: uvicorn.Server, place: socket.socket, told: str) -> None:
     """Serve; SIGTERM and Ctrl+C end it in good order, and as a success."""
-    with suppress(KeyboardInterrupt):
-        before = signal.signal(signal.SIGTERM, lambda number, frame: None)  # uvicorn raises it again when all is done
-        try:
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt  # before uvicorn listens to signals; and after all is done, when it raises them again
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with suppress(KeyboardInterrupt):
+            print(told, flush=True)
             server.run([place])
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
