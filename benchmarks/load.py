@@ -2,7 +2,7 @@
 Content-Length, and nothing of a body is parsed.
 
 A client process runs an event loop of its own with any number of connections. Closed: each connection sends its next request when the answer to the
-last has come. Open: requests leave at a given rate whatever comes back, and wait for a free connection if none is free, which counts as their time.
+last has come. Open: requests leave at a given rate whatever comes back; where no connection is free, they wait for one, and how long is told apart.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection as PipeConnection
 from statistics import quantiles
 from typing import cast
 
@@ -26,7 +27,8 @@ class Load:
     Attributes:
         seconds: how long it went on.
         statuses: of HTTP -> how many; 0 for a connection that broke.
-        took: status -> how long each answer took, in seconds.
+        took: status -> how long each answer took, from when it was asked for, in seconds.
+        behind: the longest that a request waited for a free connection, in seconds.
         bodies: one body a status.
         without_retry: refusals (503) that don't say when to try again.
     """
@@ -34,6 +36,7 @@ class Load:
     seconds: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
     took: dict[int, list[float]] = field(default_factory=dict)
+    behind: float = 0.0
     bodies: dict[int, bytes] = field(default_factory=dict)
     without_retry: int = 0
 
@@ -76,10 +79,12 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
 
-    def send(self, request: bytes, since: float | None = None) -> None:
-        """Send it; `since` when it should have left, if that was earlier."""
+    def send(self, request: bytes, due: float | None = None) -> None:
+        """Send it, which was due at a time."""
         assert self.transport is not None
-        self._since = time.perf_counter() if since is None else since
+        self._since = time.perf_counter()
+        if due is not None:
+            self._load.behind = max(self._load.behind, self._since - due)
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -178,7 +183,7 @@ async def opened(port: int, requests: Sequence[bytes], rate: float, seconds: flo
     return load
 
 
-def _in_process(kind: str, sends: "multiprocessing.connection.Connection", arguments: tuple[object, ...]) -> None:
+def _in_process(kind: str, sends: "PipeConnection[Load, Load]", arguments: tuple[object, ...]) -> None:
     import uvloop
 
     work = {"closed": closed, "opened": opened}[kind]
