@@ -25,7 +25,7 @@ class Load:
     """What came back.
 
     Attributes:
-        seconds: how long it went on.
+        seconds: how long it went on, until the last answer.
         statuses: of HTTP -> how many; 0 for a connection that broke.
         took: status -> how long each answer took, from when it was asked for, in seconds.
         behind: the longest that a request waited for a free connection, in seconds.
@@ -173,10 +173,10 @@ async def opened(port: int, requests: Sequence[bytes], rate: float, seconds: flo
             else:
                 waiting.append(what)
         await asyncio.sleep(0.001)
-    load.seconds = time.perf_counter() - begin
     until = time.perf_counter() + 60
     while len(free) + gone < connections and time.perf_counter() < until:
         await asyncio.sleep(0.01)
+    load.seconds = time.perf_counter() - begin
     load.statuses[0] += len(waiting) + connections - len(free) - gone  # never answered
     for transport, _ in made:
         transport.close()

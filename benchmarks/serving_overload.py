@@ -15,6 +15,8 @@ from benchmarks.load import Load, run_closed, run_open
 from benchmarks.made_runs import made_run
 from benchmarks.served import Served, recommendations, served
 
+PEOPLE = 2000
+"""So many, so that all their windows are remembered before memory is measured."""
 TIMES = 5
 CLIENTS = 64
 WARM = 3.0
@@ -64,11 +66,12 @@ def measure(options: Options) -> Iterator[Row]:
         folder = made_run(Path(parent) / "run", 20_000, 100_000)
         with served(folder, Path(parent) / "events.db", f"--deadline={DEADLINE}") as server:
             options.tell(f"serving_overload: {TIMES} times too much for {seconds:g} seconds ...")
-            found = overload(server, recommendations([f"u{number}" for number in range(1, 20_000)]), seconds)
+            found = overload(server, recommendations([f"u{number}" for number in range(1, PEOPLE + 1)]), seconds)
     for name, load in (("64 clients", found.before), (f"{TIMES}x that rate for {seconds:g} s", found.during), ("5 s after", found.after)):
         yield {
             "load": name,
             "asked a second": load.statuses.total() / load.seconds,
+            "waited to be sent": load.behind if load is found.during else None,
             "answered a second": load.rate,
             "refused (503)": load.statuses[503],
             "neither": load.failed + load.without_retry,
@@ -92,6 +95,7 @@ BENCHMARK = Benchmark(
     columns={
         "load": "{}",
         "asked a second": "{:,.0f}",
+        "waited to be sent": "{:.1f} s",
         "answered a second": "{:,.0f}",
         "refused (503)": "{:,}",
         "neither": "{}",
