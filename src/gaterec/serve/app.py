@@ -20,6 +20,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 import gaterec
 from gaterec.errors import GaterecError, RequestError, RunError
@@ -47,7 +48,7 @@ from gaterec.schemas import (
 from gaterec.serve.batching import BusyError
 from gaterec.serve.catalogue import check_text, find_items, find_people, item_answer, model_answer
 from gaterec.serve.events import Event, EventsError
-from gaterec.serve.guard import Guard
+from gaterec.serve.guard import BROKEN, Guard
 from gaterec.serve.problems import problem
 from gaterec.serve.service import PersonRequest, Service, SimilarRequest
 
@@ -56,6 +57,8 @@ PAGE = Path(__file__).with_name("page")
 CLOCKS = 60.0
 """So many seconds may a client's clock be ahead."""
 SHOWN = 20
+OF_THE_MODEL = frozenset({"/recommend", "/explain", "/similar", "/person"})
+"""Paths whose requests wait for the thread that has the model."""
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {"application/problem+json": {}}}
@@ -104,7 +107,7 @@ class _IdInPath(Convertor[str]):
 register_url_convertor("id", _IdInPath())
 
 
-def make_app(service: Service, options: Options) -> FastAPI:
+def make_app(service: Service, options: Options) -> ASGIApp:
     """The server as an ASGI application; at its end it answers what waits and closes the store."""
     live, store, metrics = service.live, service.store, service.metrics
     reloading = asyncio.Lock()
@@ -161,15 +164,6 @@ def make_app(service: Service, options: Options) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses=PROBLEMS,
-    )
-    app.add_middleware(
-        Guard,
-        metrics=metrics,
-        token=options.token,
-        hosts=options.hosts,
-        body=options.body,
-        body_seconds=options.body_seconds,
-        at_a_time=options.at_a_time,
     )
     _tell_problems(app)
 
@@ -283,7 +277,16 @@ def make_app(service: Service, options: Options) -> FastAPI:
     assert swagger is not None, "the extra `serve` brings it"
     app.mount("/docs/swagger", StaticFiles(directory=Path(str(swagger.origin)).parent / "static"))
     app.mount("/page", StaticFiles(directory=PAGE))
-    return app
+    return Guard(
+        app,
+        metrics=metrics,
+        token=options.token,
+        hosts=options.hosts,
+        body=options.body,
+        body_seconds=options.body_seconds,
+        at_a_time=options.at_a_time,
+        full=lambda path: path in OF_THE_MODEL and service.full,
+    )
 
 
 def _sent(answer: BaseModel, status: int = 200) -> Response:
@@ -324,6 +327,10 @@ def _tell_problems(app: FastAPI) -> None:
         names = {404: "path", 405: "method"}
         return problem(error.status_code, names.get(error.status_code, "http"), str(error.detail), error.headers)
 
+    def of_fault(request: Request, error: Exception) -> Response:
+        return problem(500, "broken", BROKEN)  # starlette raises it again, and the guard writes it down
+
+    app.add_exception_handler(Exception, of_fault)
     app.add_exception_handler(RequestValidationError, of_input)
     app.add_exception_handler(GaterecError, of_gaterec)
     app.add_exception_handler(HTTPException, of_http)

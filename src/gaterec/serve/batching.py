@@ -65,6 +65,11 @@ class Batcher:
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def full(self) -> bool:
+        """Whether another one would be refused."""
+        return len(self._queue) >= self._limit
+
     async def ask(self, asked: Any, seconds: float) -> Any:
         """The answer.
 
@@ -77,7 +82,7 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise BusyError("the server is going down")
-            if len(self._queue) >= self._limit:
+            if self.full:
                 raise BusyError(f"{self._limit:,} requests are waiting already")
             self._queue.append(waiting)
             self._changed.notify()

@@ -5,7 +5,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Collection, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +34,8 @@ OWN_ALONE = (
 OF_DOCS = OWN_ALONE.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 """Swagger UI writes styles into its elements."""
 
+BROKEN = "the server broke while answering; its log says where"
+
 
 class Guard:
     """See the top of the file.
@@ -46,6 +48,7 @@ class Guard:
         body: how many bytes a request may have.
         body_seconds: how long it may take to come.
         at_a_time: how many requests may be under way; beyond it they are refused before anything is read.
+        full: whether what a path needs has no room for another request, which is then refused likewise.
     """
 
     def __init__(
@@ -58,21 +61,30 @@ class Guard:
         body: int,
         body_seconds: float,
         at_a_time: int,
+        full: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self._app, self._metrics, self._body, self._body_seconds, self._at_a_time = app, metrics, body, body_seconds, at_a_time
         self._token = None if token is None else token.encode()
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
-        self._now = 0
+        self._full, self._now = full, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         begin, answer = time.perf_counter(), _Answer(scope, send)
+        if self._now >= self._at_a_time or self._full(scope["path"]):
+            self._metrics.requests.labels("refused", 503).inc()
+            for message in BUSY:  # made beforehand: who is asked too much has no time for more
+                await send(message)
+            return
         self._now += 1
         try:
             self._check(scope)
-            body = await asyncio.wait_for(self._read(scope, receive), self._body_seconds) if _has_body(scope) else b""
+            body = b""
+            if _has_body(scope):
+                async with asyncio.timeout(self._body_seconds):
+                    body = await self._read(scope, receive)
             await self._app(scope, _replayed(body, receive), answer)
         except ProblemError as error:
             await answer.tell(error)
@@ -82,7 +94,7 @@ class Guard:
             answer.status = 499
         except Exception:
             LOG.exception("%s %s broke", scope["method"], _path(scope))
-            await answer.tell(ProblemError(500, "broken", "the server broke while answering; its log says where"))
+            await answer.tell(ProblemError(500, "broken", BROKEN))
         finally:
             self._now -= 1
             path = _path(scope)
@@ -90,8 +102,6 @@ class Guard:
             self._metrics.seconds.labels(path).observe(time.perf_counter() - begin)
 
     def _check(self, scope: Scope) -> None:
-        if self._now > self._at_a_time:
-            raise ProblemError(503, "busy", f"{self._at_a_time:,} requests are under way already; try again a little later")
         headers = {name: value for name, value in scope["headers"] if name in _READ}
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if self._hosts is not None and _name(host) not in self._hosts:
@@ -137,11 +147,8 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            path = self._scope["path"]
-            own = HEADERS | {"content-security-policy": OF_DOCS if path.startswith("/docs") else OWN_ALONE}
-            own["cache-control"] = "no-cache" if path == "/" or path.startswith(OPEN_BELOW) else "no-store"
             given = {name for name, _ in message["headers"]}
-            more = [(name.encode(), value.encode()) for name, value in own.items() if name.encode() not in given]
+            more = [header for header in _own(self._scope["path"]) if header[0] not in given]
             message = {**message, "headers": [*message["headers"], *more]}
         await self._send(message)
 
@@ -149,6 +156,28 @@ class _Answer:
         """A problem, unless an answer has begun already."""
         if not self.status:
             await problem(error.status, error.name, error.detail)(self._scope, _nothing, self)
+
+
+def _headers(policy: str, cache: str) -> list[tuple[bytes, bytes]]:
+    own = HEADERS | {"content-security-policy": policy, "cache-control": cache}
+    return [(name.encode(), value.encode()) for name, value in own.items()]
+
+
+OF_ANSWERS, OF_PAGE, OF_ITS_DOCS = _headers(OWN_ALONE, "no-store"), _headers(OWN_ALONE, "no-cache"), _headers(OF_DOCS, "no-cache")
+
+
+def _own(path: str) -> list[tuple[bytes, bytes]]:
+    """The headers that answers get from us."""
+    if path.startswith("/docs"):
+        return OF_ITS_DOCS
+    return OF_PAGE if path == "/" or path.startswith(OPEN_BELOW) else OF_ANSWERS
+
+
+_TOLD = problem(503, "busy", "as many requests as can wait are waiting already; try again a little later")
+BUSY: tuple[Message, ...] = (
+    {"type": "http.response.start", "status": 503, "headers": [*_TOLD.raw_headers, *OF_ANSWERS]},
+    {"type": "http.response.body", "body": _TOLD.body},
+)
 
 
 async def _nothing() -> Message:

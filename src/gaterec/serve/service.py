@@ -73,6 +73,11 @@ class Service:
         """
         return await self._batcher.ask(asked, self._seconds)
 
+    @property
+    def full(self) -> bool:
+        """Whether as many wait as may."""
+        return self._batcher.full
+
     def close(self) -> None:
         """Answer what waits."""
         self._batcher.close()
