@@ -36,14 +36,14 @@ class Kills:
     seconds: float = 0.0
 
 
-def kills(folder: Path, events: Path, count: int, seed: int = 0) -> Kills:
+def kills(folder: Path, events: Path, count: int, *, item: str = "i1", seed: int = 0) -> Kills:
     """Start, stream, kill, as often as said; then look what is there."""
     dice, found = random.Random(seed), Kills()
     for turn in range(count):
         with served(folder, events) as server:
             found.ready.append(server.seconds)
             over = threading.Event()
-            streams = [threading.Thread(target=_stream, args=(server, found, over, f"{turn}-{one}")) for one in range(CLIENTS)]
+            streams = [threading.Thread(target=_stream, args=(server, found, over, f"{turn}-{one}", item)) for one in range(CLIENTS)]
             begin = time.perf_counter()
             for stream in streams:
                 stream.start()
@@ -61,14 +61,14 @@ def kills(folder: Path, events: Path, count: int, seed: int = 0) -> Kills:
     return found
 
 
-def _stream(server: Served, found: Kills, over: threading.Event, name: str) -> None:
+def _stream(server: Served, found: Kills, over: threading.Event, name: str, item: str) -> None:
     number = 0
     with server.client() as client:
         while not over.is_set():
             user = f"{name}-{number}"
             found.sent.add(user)
             try:
-                client.add_event(user, "i1")
+                client.add_event(user, item)
             except ServerError:
                 return
             found.acknowledged.add(user)

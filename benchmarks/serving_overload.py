@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import Benchmark, Options, Row
-from benchmarks.load import Load, run_closed, run_open
+from benchmarks.load import Load, Running, run_closed, run_open
 from benchmarks.made_runs import made_run
 from benchmarks.served import Served, recommendations, served
 
@@ -30,12 +30,14 @@ class Overload:
 
     Attributes:
         before, during, after: as much as it can (64 clients), five times as much, and as much as it can again.
+        beside: four clients of their own process, meanwhile; those who make the load are too busy to tell when an answer came.
         memory: MB before and after, and what it grew by in a minute over the second half.
     """
 
     before: Load
     during: Load
     after: Load
+    beside: Load
     memory: tuple[float, float, float]
 
 
@@ -51,12 +53,13 @@ def overload(server: Served, requests: list[bytes], seconds: float, warm: float 
 
     watcher = threading.Thread(target=watch)
     watcher.start()
+    beside = Running("closed", server.port, requests, 4, seconds)
     during = run_open(server.port, requests, TIMES * before.rate, seconds)
     over.set()
     watcher.join()
     half = memory[len(memory) // 2 :]
     slope = float(np.polyfit(np.arange(len(half)) * seconds / 3600, half, 1)[0]) if len(half) > 1 else 0.0
-    return Overload(before, during, run_closed(server.port, requests, CLIENTS, after), (memory[0], server.memory, slope))
+    return Overload(before, during, run_closed(server.port, requests, CLIENTS, after), beside.result(), (memory[0], server.memory, slope))
 
 
 def measure(options: Options) -> Iterator[Row]:
@@ -67,7 +70,8 @@ def measure(options: Options) -> Iterator[Row]:
         with served(folder, Path(parent) / "events.db", f"--deadline={DEADLINE}") as server:
             options.tell(f"serving_overload: {TIMES} times too much for {seconds:g} seconds ...")
             found = overload(server, recommendations([f"u{number}" for number in range(1, PEOPLE + 1)]), seconds)
-    for name, load in (("64 clients", found.before), (f"{TIMES}x that rate for {seconds:g} s", found.during), ("5 s after", found.after)):
+    loads = {"64 clients": found.before, f"{TIMES}x that rate for {seconds:g} s": found.during, "4 clients beside it": found.beside}
+    for name, load in {**loads, "in the 5 s after": found.after}.items():
         yield {
             "load": name,
             "asked a second": load.statuses.total() / load.seconds,
@@ -89,7 +93,7 @@ BENCHMARK = Benchmark(
     title="More requests than can be answered",
     about=(
         "POST /recommend out of 100,000 items: 64 clients that ask as fast as they are answered; then requests at five times that rate, whatever comes back, on "
-        "512 connections; then the 64 clients again. The load comes from the same cores. Answers are counted from when a request left until it was "
+        "512 connections; beside them four clients, who see how long answers and refusals take; then the 64 clients again. The load comes from the same cores. Answers are counted from when a request left until it was "
         f"there; what has waited {DEADLINE:g} s in the server is refused. Memory is the server's own, and its growth in a minute is a line through the second half."
     ),
     columns={

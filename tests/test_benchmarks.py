@@ -125,7 +125,9 @@ def test_the_page_is_made_from_the_results() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(read_results(RESULTS, command.NAMES))
 
 
-SIMULATED = {"recommending", "scaling", "catalogue", "prepare", "startup", "events"}
+SIMULATED = {"recommending", "scaling", "catalogue", "prepare", "startup", "events"} | {
+    name for name in command.NAMES if name.startswith("serving")
+}
 """Benchmarks that make their own data."""
 
 

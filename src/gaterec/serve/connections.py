@@ -5,8 +5,10 @@ import asyncio
 from http import HTTPStatus
 from typing import Any, cast
 
+from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gaterec.serve.guard import BUSY, Guard
 from gaterec.serve.problems import problem
 
 HEAD = 64 * 1024
@@ -46,6 +48,8 @@ class Connection(HttpToolsProtocol):
     _head: int | None = 0
     """Bytes of a head that is not complete; None while a body comes."""
     _patience: asyncio.TimerHandle | None = None
+    _refusing = False
+    """Whether what comes is of a request that is refused, as too many wait: it gets its answer here, so that refusing costs little."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(cast(asyncio.Transport, Whole(transport, self.loop)))
@@ -67,12 +71,31 @@ class Connection(HttpToolsProtocol):
             self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
 
     def on_headers_complete(self) -> None:
+        alone = self.cycle is None or self.cycle.response_complete
+        if (
+            alone
+            and isinstance(self.app, Guard)
+            and self.app.refuses(self.url.decode("latin-1").partition("?")[0])
+            and _small(self.headers)
+        ):
+            self._refusing = True  # its body counts as its head: no more bytes, and no more time
+            return
         self._head = None
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        if not self._refusing:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
         self._head = 0
-        super().on_message_complete()
+        if not self._refusing:
+            super().on_message_complete()
+            return
+        self._refusing = False
+        self.transport.write(BUSY_BYTES)
+        if not self.parser.should_keep_alive():
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(HTTPStatus.BAD_REQUEST)
@@ -94,10 +117,24 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
+def _small(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a request has no body, or says that it has a small one."""
+    for name, value in headers:
+        if name == b"transfer-encoding" or (name == b"content-length" and (not value.isdigit() or int(value) > HEAD // 2)):
+            return False
+    return True
+
+
 def _written(status: HTTPStatus, detail: str) -> bytes:
-    answer = problem(status, "http", detail, {"connection": "close", "cache-control": "no-store"})
+    return _bytes(status, problem(status, "http", detail, {"connection": "close", "cache-control": "no-store"}))
+
+
+def _bytes(status: HTTPStatus, answer: Response) -> bytes:
     head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
     return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, status.phrase.encode(), head, bytes(answer.body))
+
+
+BUSY_BYTES = _bytes(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
 
 
 TOLD = {

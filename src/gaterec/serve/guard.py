@@ -67,16 +67,15 @@ class Guard:
         self._token = None if token is None else token.encode()
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
         self._full, self._now = full, 0
+        self._refused = metrics.requests.labels("refused", 503)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         begin, answer = time.perf_counter(), _Answer(scope, send)
-        if self._now >= self._at_a_time or self._full(scope["path"]):
-            self._metrics.requests.labels("refused", 503).inc()
-            for message in BUSY:  # made beforehand: who is asked too much has no time for more
-                await send(message)
+        if self.refuses(scope["path"]):
+            await BUSY(scope, receive, send)
             return
         self._now += 1
         try:
@@ -100,6 +99,13 @@ class Guard:
             path = _path(scope)
             self._metrics.requests.labels(path, answer.status).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - begin)
+
+    def refuses(self, path: str) -> bool:
+        """Whether a request must be refused before anything is read of it, as too many are under way or wait already; it is counted."""
+        if self._now < self._at_a_time and not self._full(path):
+            return False
+        self._refused.inc()
+        return True
 
     def _check(self, scope: Scope) -> None:
         headers = {name: value for name, value in scope["headers"] if name in _READ}
@@ -173,11 +179,9 @@ def _own(path: str) -> list[tuple[bytes, bytes]]:
     return OF_PAGE if path == "/" or path.startswith(OPEN_BELOW) else OF_ANSWERS
 
 
-_TOLD = problem(503, "busy", "as many requests as can wait are waiting already; try again a little later")
-BUSY: tuple[Message, ...] = (
-    {"type": "http.response.start", "status": 503, "headers": [*_TOLD.raw_headers, *OF_ANSWERS]},
-    {"type": "http.response.body", "body": _TOLD.body},
-)
+BUSY = problem(503, "busy", "as many requests as can wait are waiting already; try again a little later")
+"""Made beforehand: a server that is asked too much has no time for more."""
+BUSY.raw_headers.extend(OF_ANSWERS)
 
 
 async def _nothing() -> Message:
