@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gaterec.checkpoint import LoadedRun, load_histories, load_run
 from gaterec.errors import RequestError, nearest
+from gaterec.index import Index, read_index
 from gaterec.kernels.ranking import SCORES_AT_A_TIME
 from gaterec.kernels.topk import top_items
 from gaterec.models.encoder import SequenceEncoder, masked_bias
@@ -23,6 +24,8 @@ from gaterec.settings import Settings
 
 ROWS = 4096
 """So many histories are encoded at a time."""
+MOST_CANDIDATES = 2048
+"""An index that must be asked for more is no faster than scoring all items."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,15 @@ class Recommender:
 
     Args:
         run: see gaterec.checkpoint.load_run.
+        index: an index over its items, see gaterec.index.read_index.
 
     Attributes:
-        run: likewise.
+        run, index: likewise; without an index all items are scored.
         titles: (V,) what people know items by; None where the `.item` file has nothing of the kind.
     """
 
-    def __init__(self, run: LoadedRun) -> None:
-        self.run = run
+    def __init__(self, run: LoadedRun, index: Index | None = None) -> None:
+        self.run, self.index = run, index
         self._item, self._offsets = load_histories(run)
         self._users = _numbers(run.users)
         self._items = _numbers(run.items)
@@ -244,6 +248,15 @@ class Recommender:
         if not people:
             return np.zeros((0, k), dtype=np.int64), np.zeros((0, k), dtype=np.float32)
         queries = self.queries(people)
+        if self.index is not None:
+            return self._nearest(self.index, people, queries, k, barred, seen=seen)
+        return self._exact(people, queries, k, barred, seen=seen)
+
+    def _exact(
+        self, people: Sequence[Person], queries: Tensor, k: int, barred: Tensor | None, *, seen: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `best`, by scoring all items."""
+        size = len(self._items) + 1
         lists, found = np.zeros((len(people), k), dtype=np.int64), np.zeros((len(people), k), dtype=np.float32)
         lot, step = torch.randperm(size, generator=torch.Generator().manual_seed(self.settings.seed)), max(1, SCORES_AT_A_TIME // size)
         for begin in range(0, len(people), step):
@@ -256,6 +269,33 @@ class Recommender:
                 scores.view(-1).index_fill_(0, torch.from_numpy(at), -torch.inf)
             best = top_items(scores, k, lot, torch.zeros(len(scores), dtype=torch.int64))
             lists[part], found[part] = best.numpy(), scores.gather(1, best).numpy()
+        return lists, found
+
+    def _nearest(
+        self, index: Index, people: Sequence[Person], queries: Tensor, k: int, barred: Tensor | None, *, seen: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `best`, by an index: it is asked for more than k, and what may not come is left out.
+
+        All items are scored for people without events, where too much is barred, and where fewer than k are left of what was found.
+        """
+        out = np.zeros(1, dtype=np.int64) if barred is None else np.flatnonzero(barred.numpy())
+        asked = np.array([k + len(out) + (0 if seen else len(person.items)) for person in people])
+        exact = (asked > MOST_CANDIDATES) | np.array([not len(person.items) for person in people])
+        lists, found = np.zeros((len(people), k), dtype=np.int64), np.zeros((len(people), k), dtype=np.float32)
+        asked = 2 ** np.ceil(np.log2(asked)).astype(np.int64)
+        for candidates in np.unique(asked[~exact]):  # powers of two, so these are few
+            rows = np.flatnonzero((asked == candidates) & ~exact)
+            numbers, scores = (part.numpy() for part in index.search(queries[torch.from_numpy(rows)], int(candidates)))
+            keep = ~np.isin(numbers, out)
+            if not seen:
+                own = [line * len(self.run.items) + people[row].items.astype(np.int64) for line, row in enumerate(rows)]
+                keep &= ~np.isin(numbers + np.arange(len(rows))[:, None] * len(self.run.items), np.concatenate(own))
+            order = np.argsort(~keep, axis=1, kind="stable")[:, :k]
+            lists[rows], found[rows] = (np.take_along_axis(values, order, 1) for values in (numbers, scores))
+            exact[rows] = keep.sum(1) < k
+        if exact.any():
+            rows = np.flatnonzero(exact)
+            lists[rows], found[rows] = self._exact([people[row] for row in rows], queries[torch.from_numpy(rows)], k, barred, seen=seen)
         return lists, found
 
     def _barred(self, deny: Iterable[Any], allow: Iterable[Any] | None, where: Mapping[str, Any] | None) -> Tensor:
@@ -275,13 +315,18 @@ class Recommender:
         return barred
 
 
-def load(folder: str | Path) -> Recommender:
+def load(folder: str | Path, *, index: bool = True) -> Recommender:
     """A run folder as a Recommender; nothing in it is executed and the dataset is not needed.
+
+    Args:
+        index: whether the folder's index is used, where it has one.
 
     Raises:
         RunError: it is not there, half there, corrupt, or of another version.
+        SettingsError: it has an index, and FAISS is not installed.
     """
-    return Recommender(load_run(folder))
+    run = load_run(folder)
+    return Recommender(run, read_index(run) if index else None)
 
 
 def titles(items: pl.DataFrame) -> pl.Series | None:

@@ -33,13 +33,19 @@ def recommend(
     why: bool,
     strict: bool,
     out: Path | None,
+    index: str | None = None,
 ) -> None:
     """Recommend from the command line; see gaterec.recommend.Recommender.recommend.
+
+    Args:
+        index: the kind of the run's index, none to score all items; None takes what there is.
 
     Raises:
         GaterecError: a run that can't be read, or a request that can't be answered, in one line.
     """
-    recommender = load(newest_run(folder))
+    recommender = load(newest_run(folder), index=index != "none")
+    if index not in (None, "none", recommender.index and recommender.index.kind):
+        raise SettingsError(f"index: {recommender.run.folder} has no such index; gaterec index {recommender.run.folder} --index={index}")
     columns = dict(_pair(text) for text in where)
     asked = recommender.users.to_series(0).to_list()[1:] if users == "all" else None if users is None else _ids(users)
     if asked is None and not history:
@@ -107,7 +113,7 @@ def explain(folder: Path, user: str | None, item: str, history: str) -> None:
     Raises:
         GaterecError: a run that can't be read, or a request that can't be answered, in one line.
     """
-    recommender = load(newest_run(folder))
+    recommender = load(newest_run(folder), index=False)
     if user is None and not history:
         raise SettingsError("explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id")
     found = explanation(recommender, user, item, _ids(history))
