@@ -118,7 +118,9 @@ def check(kind: str, model: str, items: int, where: str = "index") -> None:
     if not model_class(model).inner_product:
         raise SettingsError(f"{where}: {model} has no vectors of items, and its scores are no products that an index could search")
     if items < SMALLEST:
-        raise SettingsError(f"{where}: expected at least {SMALLEST:,} items, found {items:,}, which are scored faster than an index is asked")
+        raise SettingsError(
+            f"{where}: expected at least {SMALLEST:,} items, found {items:,}, which are scored faster than an index is asked"
+        )
 
 
 def build(kind: str, weight: Tensor, bias: Tensor | None, queries: Tensor, tell: Tell = lambda text: None) -> Index:
