@@ -90,7 +90,7 @@ def test_a_model_without_vectors_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [1, 4, 9])
 def test_the_plain_form_of_hgn_equals_its_encoder(changed: dict[str, object], length: int) -> None:
     torch.manual_seed(length)
-    model = HGN(8, 30, 4, HGNSettings(embedding_size=6, **changed)).double().eval()  # type: ignore[arg-type]
+    model = HGN(8, 30, 4, HGNSettings(embedding_size=6, **changed)).double().eval()
     items = torch.randint(1, 30, (5, length))
     items[torch.arange(length) >= torch.tensor([length, 1, 2, 3, 1])[:, None]] = 0
     users = torch.tensor([0, 1, 2, 3, 7])

@@ -88,7 +88,8 @@ class LastQueryOfHGN(nn.Module):
             query = (gate * gated).masked_fill(~inside, -torch.inf).amax(1)
         if settings.item_item:
             query = query + (event * inside).sum(1)
-        return query + person if settings.user_term else query
+        result: Tensor = query + person if settings.user_term else query
+        return result
 
 
 PLAIN: dict[type[SequenceEncoder], type[nn.Module]] = {HGN: LastQueryOfHGN}
@@ -127,9 +128,9 @@ def export(folder: Path, kind: str, out: Path) -> None:
         about = _items(recommender, kind, part)
         if kind == "onnx":
             tell("exporting the encoder")
-            _encoder(run, part)
+            about["any_length"] = _encoder(run, part)
             tell("checking it with ONNX Runtime")
-            error = _check(recommender, part)
+            error = _check(recommender, about, part)
             said = f"; its queries are PyTorch's within {error:.1e} of the largest"
         (part / "export.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (part / "README.txt").write_text(_readme(about), encoding="utf-8")
@@ -151,7 +152,9 @@ class OnnxEncoder:
         self.table, self.bias = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("table", "bias"))
 
     def queries(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """(B,) int64 numbers of people, 0 for somebody unknown, and (B, T) int64 of events, padded with 0 to the right -> (B, D) float32."""
+        """(B,) int64 numbers of people, 0 for somebody unknown, and (B, T) int64 of at most L events, 0 to the right of them -> (B, D) float32."""
+        if not self.about["any_length"]:
+            items = np.pad(items, ((0, 0), (0, self.about["window"] - items.shape[1])))
         found: np.ndarray = self._session.run(["query"], {"users": users, "items": items})[0]
         return found
 
@@ -172,13 +175,13 @@ def load_onnx(folder: str | Path) -> OnnxEncoder:
         encoder = OnnxEncoder(folder, runtime.InferenceSession(str(folder / "encoder.onnx"), options, ["CPUExecutionProvider"]), about)
         reference, _ = read_tensors(folder / "reference.safetensors")
         users, items, queries = (reference[name].numpy() for name in ("users", "items", "queries"))
-        error = _difference(encoder, users, items, queries)
+        far = _difference(encoder, users, items, queries)
     except RunError:
         raise
     except Exception as error:  # ONNX Runtime has many, and a damaged file may raise any
         raise RunError(f"{folder}: expected an export of gaterec, found none that can be read: {str(error).splitlines()[0]}") from None
-    if not error <= TOLERANCE:
-        raise RunError(f"{folder}: gives other queries than PyTorch did: they differ by {error:.1e} of the largest; export it again")
+    if not far <= TOLERANCE:
+        raise RunError(f"{folder}: gives other queries than PyTorch did: they differ by {far:.1e} of the largest; export it again")
     return encoder
 
 
@@ -222,33 +225,31 @@ def _items(recommender: Recommender, kind: str, part: Path) -> dict[str, Any]:
     }
 
 
-def _encoder(run: LoadedRun, part: Path) -> None:
-    """Write encoder.onnx."""
-    window = run.settings.MAX_ITEM_LIST_LENGTH
+def _encoder(run: LoadedRun, part: Path) -> bool:
+    """Write encoder.onnx; whether its rows may be of any length up to L, and not of L alone, as where a recurrence is written out step by step."""
+    model, window = last_query(run.model), run.settings.MAX_ITEM_LIST_LENGTH
     example = (torch.tensor([0, min(1, len(run.users) - 1)]), torch.ones(2, window, dtype=torch.int64))
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=max(window, 2))
-    shapes = {"users": {0: batch}, "items": {0: batch, 1: length} if window > 1 else {0: batch}}
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                last_query(run.model),
-                example,
-                dynamo=True,
-                verbose=False,
-                input_names=["users", "items"],
-                output_names=["query"],
-                dynamic_shapes=shapes,
-            )
-            assert program is not None
-            program.save(part / "encoder.onnx")
-    except OSError:
-        raise
-    except Exception as error:  # the exporter has many
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise RunError(f"{run.folder}: {run.settings.model} can't be exported to ONNX: {reason[:200]}") from None
+    batch = torch.export.Dim("batch")
+    anything: list[Any] = [{0: batch, 1: torch.export.Dim("length", max=window)}] if window > 1 else []
+    for of_items in (*anything, {0: batch}):
+        shapes = {"users": {0: batch}, "items": of_items}
+        try:
+            with _quiet():
+                graph = torch.export.export(model, example, dynamic_shapes=shapes, strict=False)
+                program = torch.onnx.export(
+                    graph, dynamo=True, verbose=False, input_names=["users", "items"], output_names=["query"], dynamic_shapes=shapes
+                )
+                assert program is not None
+                program.save(part / "encoder.onnx")
+            return 1 in of_items
+        except OSError:
+            raise
+        except Exception as error:  # the exporter has many
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    raise RunError(f"{run.folder}: {run.settings.model} can't be exported to ONNX: {reason[:200]}")
 
 
-def _check(recommender: Recommender, part: Path) -> float:
+def _check(recommender: Recommender, about: dict[str, Any], part: Path) -> float:
     """Keep the queries of people in the run, as PyTorch gives them, beside the encoder; how far ONNX Runtime is from them.
 
     Raises:
@@ -256,7 +257,7 @@ def _check(recommender: Recommender, part: Path) -> float:
     """
     users, items, queries = _reference(recommender)
     write_tensors(part / "reference.safetensors", {"users": users, "items": items, "queries": queries}, {})
-    (part / "export.json").write_text("{}", encoding="utf-8")
+    (part / "export.json").write_text(json.dumps(about), encoding="utf-8")
     encoder = load_onnx(part)
     worst = 0.0
     for size in BATCHES:
@@ -307,18 +308,24 @@ def _readme(about: dict[str, Any]) -> str:
             f"Let the store compare by inner product (not cosine), and append a 1 to each query: score = [query, 1] . vector.\n"
             "Queries come from `gaterec export RUN --format=onnx`, or in Python from gaterec.load(RUN).queries(...).\n"
         )
+    window, any_length = about["window"], about["any_length"]
+    pad = (
+        "" if any_length else f"  history += [0] * ({window} - len(history))                        # this encoder's rows are all so long\n"
+    )
+    length = "as long as the longest" if any_length else f"{window} long"
     return head + (
         "  import numpy as np, onnxruntime as ort, polars as pl\n"
         "  encoder = ort.InferenceSession('encoder.onnx')\n"
         "  items, users = pl.read_parquet('items.parquet'), pl.read_parquet('users.parquet')\n"
         "  number = dict(zip(items['id'], items['number']))            # ids of items -> numbers; of people likewise\n"
         "  person = dict(zip(users['id'], users['number'])).get('ID', 0)   # 0: somebody whom the run doesn't know\n"
-        f"  history = [number[id] for id in ['ID', 'ID']][-{about['window']}:]      # item ids, the latest last, at most {about['window']}\n"
+        f"  history = [number[id] for id in ['ID', 'ID']][-{window}:]      # item ids, the latest last, at most {window}\n"
+        f"{pad}"
         "  query = encoder.run(['query'], {'users': np.array([person]), 'items': np.array([history])})[0]   # int64 in, (B, D) float32 out\n"
         "  scores = query @ np.load('table.npy').T + np.load('bias.npy')   # (B, items + 1); number 0 is padding and scores -inf\n"
         "  best = np.argsort(-scores[0])[:10]                          # numbers; those of the history may be left out\n"
         "  print(items['id'].gather(best - 1))\n\n"
-        "Rows of a batch are as long as the longest, padded with 0 to the right of the events; a row needs at least one event.\n"
+        f"Rows of a batch are {length}, padded with 0 to the right of the events; a row needs at least one event.\n"
         "score = query . vector + bias. In gaterec: gaterec.export.load_onnx(FOLDER) checks the encoder against reference.safetensors.\n"
     )
 

@@ -147,7 +147,7 @@ def digest_of(path: Path) -> str:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("gaterec", "").partition(" ")[0]
+            return str((file.metadata() or {}).get("gaterec", "")).partition(" ")[0]
     except (OSError, SafetensorError, ValueError) as error:
         raise RunError(f"{path}: can't be read: {_reason(error)}") from None
 

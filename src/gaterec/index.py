@@ -83,8 +83,7 @@ class Index:
         Returns:
             (C, k) int64 numbers of items in order of score, 0 where none was found, and (C, k) their exact scores, -inf where none.
         """
-        import faiss
-
+        faiss = _faiss()
         # One query on several threads waits longer for them than it searches; the setting is each thread's own.
         faiss.omp_set_num_threads(min(torch.get_num_threads(), len(queries)) or 1)
         asked = torch.cat([queries, queries.new_ones(len(queries), 1), queries.new_zeros(len(queries), 1)], 1)
@@ -96,8 +95,7 @@ class Index:
 
     def _effort(self, k: int) -> Any:
         """A graph keeps as many candidates as were needed for K, and always more than are wanted."""
-        import faiss
-
+        faiss = _faiss()
         if self.kind == "hnsw":
             return faiss.SearchParametersHNSW(efSearch=max(self.about["effort"], 2 * k))
         return faiss.SearchParametersIVF(nprobe=self.about["effort"])
@@ -176,8 +174,8 @@ def equally_long(weight: Tensor, bias: Tensor | None) -> Tensor:
 def exact_scores(queries: Tensor, numbers: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(C, k) the scores of the items `numbers` (C, k) for queries (C, D); -inf for padding, whose bias (V,) is -inf."""
     step = max(1, NUMBERS_AT_A_TIME // max(1, numbers.shape[1] * weight.shape[1]))
-    parts = [(weight[some] @ query[:, :, None]).squeeze(2) for some, query in zip(numbers.split(step), queries.split(step), strict=True)]
-    return torch.cat(parts) + bias[numbers]
+    parts = [slice(begin, begin + step) for begin in range(0, max(len(queries), 1), step)]
+    return torch.cat([(weight[numbers[part]] @ queries[part, :, None]).squeeze(2) for part in parts]) + bias[numbers]
 
 
 @torch.inference_mode()

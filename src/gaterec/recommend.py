@@ -284,8 +284,8 @@ class Recommender:
         lists, found = np.zeros((len(people), k), dtype=np.int64), np.zeros((len(people), k), dtype=np.float32)
         asked = 2 ** np.ceil(np.log2(asked)).astype(np.int64)
         for candidates in np.unique(asked[~exact]):  # powers of two, so these are few
-            rows = np.flatnonzero((asked == candidates) & ~exact)
-            numbers, scores = (part.numpy() for part in index.search(queries[torch.from_numpy(rows)], int(candidates)))
+            rows = np.flatnonzero((asked == candidates) & ~exact).tolist()
+            numbers, scores = (part.numpy() for part in index.search(queries[rows], int(candidates)))
             keep = ~np.isin(numbers, out)
             if not seen:
                 own = [line * len(self.run.items) + people[row].items.astype(np.int64) for line, row in enumerate(rows)]
@@ -294,8 +294,8 @@ class Recommender:
             lists[rows], found[rows] = (np.take_along_axis(values, order, 1) for values in (numbers, scores))
             exact[rows] = keep.sum(1) < k
         if exact.any():
-            rows = np.flatnonzero(exact)
-            lists[rows], found[rows] = self._exact([people[row] for row in rows], queries[torch.from_numpy(rows)], k, barred, seen=seen)
+            rows = np.flatnonzero(exact).tolist()
+            lists[rows], found[rows] = self._exact([people[row] for row in rows], queries[rows], k, barred, seen=seen)
         return lists, found
 
     def _barred(self, deny: Iterable[Any], allow: Iterable[Any] | None, where: Mapping[str, Any] | None) -> Tensor:
