@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from torch.overrides import TorchFunctionMode
 
 import gaterec
 from gaterec.data.interactions import Interactions
@@ -204,6 +205,16 @@ def newest_run(folder: Path) -> Path:
     return runs[-1].parent
 
 
+class _NoStart(TorchFunctionMode):
+    """Inside, weights get no random start: drawing one takes longer than reading the weights that take its place."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__.endswith(("normal_", "uniform_")):  # of tensors, and of torch.nn.init
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def load_run(folder: str | Path) -> LoadedRun:
     """Read a run folder; nothing in it is executed and the dataset is not needed.
 
@@ -215,7 +226,8 @@ def load_run(folder: str | Path) -> LoadedRun:
     try:
         settings = resolve(lambda name: model_class(name).Settings, config_dict=info["settings"])
         users, items = pl.read_parquet(folder / "users.parquet"), pl.read_parquet(folder / "items.parquet")
-        model = model_class(settings.model)(len(users), len(items), settings.MAX_ITEM_LIST_LENGTH, settings.model_settings)
+        with _NoStart():
+            model = model_class(settings.model)(len(users), len(items), settings.MAX_ITEM_LIST_LENGTH, settings.model_settings)
         tensors, _ = read_tensors(folder / "weights.safetensors")
         model.load_state_dict(tensors)
     except (OSError, KeyError, RuntimeError, pl.exceptions.PolarsError) as error:

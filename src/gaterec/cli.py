@@ -158,7 +158,9 @@ RUN = Annotated[Path, typer.Argument(help="a run folder, or a folder of them, wh
 @app.command()
 def recommend(
     folder: RUN,
-    users: Annotated[str | None, typer.Option("--users", "-u", help="ids, separated by commas; all for everybody in the log")] = None,
+    users: Annotated[
+        str | None, typer.Option("--users", "-u", help="ids, separated by commas; @FILE of ids; all for everybody in the log")
+    ] = None,
     history: Annotated[str, typer.Option("--history", help="item ids: newer events of one user, or all of somebody without an id")] = "",
     k: Annotated[int, typer.Option("-k", "--k", help="how many items each")] = 10,
     seen: Annotated[bool, typer.Option("--seen", help="items of the history may come again")] = False,
@@ -167,6 +169,7 @@ def recommend(
     where: Annotated[list[str] | None, typer.Option("--where", help="COLUMN=VALUE of the .item file: only items that have it")] = None,
     why: Annotated[bool, typer.Option("--why", help="say why, item by item")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="refuse people whom the run does not know")] = False,
+    diversity: Annotated[float, typer.Option("--diversity", help="0 to 1, how much unlike each other a list's items are to be")] = 0.0,
     out: Annotated[Path | None, typer.Option("--out", help="a folder of Parquet files in place of a table on the screen")] = None,
     index: Annotated[str | None, typer.Option("--index", help="hnsw or ivf, or none to score all items [default: the run's]")] = None,
 ) -> None:
@@ -184,6 +187,7 @@ def recommend(
         where=where or [],
         why=why,
         strict=strict,
+        diversity=diversity,
         out=out,
         index=index,
     )

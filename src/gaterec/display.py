@@ -104,6 +104,24 @@ class Display:
         with self._bar("cell") as bar:
             yield MatrixProgress(self, bar, cells, done)
 
+    @contextmanager
+    def people(self, total: int | None) -> Iterator[Callable[[int], object]]:
+        """The progress of answers to so many people, where that is known: call what this gives with how many are done."""
+        begin = spoke = time.monotonic()
+        with self._bar("people") as bar:
+            task = bar.add_task("", total=total)
+
+            def tell(done: int) -> None:
+                nonlocal spoke
+                now = time.monotonic()
+                speed = f"{done / max(now - begin, 1e-9):,.0f} people/s"
+                bar.update(task, completed=done, description=speed)
+                if bar.disable and now - spoke >= Display.SECONDS_BETWEEN_LINES:
+                    self.line(f"{done:,}{'' if total is None else f' of {total:,}'} people, {speed}")
+                    spoke = now
+
+            yield tell
+
     def _bar(self, unit: str) -> Progress:
         """A bar that counts units, shown on a terminal alone."""
         columns = (

@@ -32,9 +32,11 @@ from gaterec.display import Display
 from gaterec.errors import RunError, SettingsError, nearest
 from gaterec.evaluate import EncoderScorer
 from gaterec.files import digest_of, folder_written_whole
+from gaterec.kernels.best import Catalogue
 from gaterec.kernels.ranking import products
 from gaterec.models import model_class
 from gaterec.models.encoder import masked_bias
+from gaterec.request import Restriction
 
 FORMAT = 1
 """The version of the files' layout; a newer one is refused."""
@@ -47,6 +49,8 @@ LINKS, CARE = 24, 100
 """Of each item in a graph, and how many candidates each is linked among (M and efConstruction)."""
 PER_CELL, ROUNDS = 64, 10
 """Of the k-means that finds the cells: how many items of each are looked at, and how often."""
+MOST_CANDIDATES = 2048
+"""An index that must be asked for more is hardly faster than scoring all items."""
 NUMBERS_AT_A_TIME = 2**25
 """So many numbers of memory an exact search, or exact scores, may take at a time."""
 
@@ -99,6 +103,40 @@ class Index:
         if self.kind == "hnsw":
             return faiss.SearchParametersHNSW(efSearch=max(self.about["effort"], 2 * k))
         return faiss.SearchParametersIVF(nprobe=self.about["effort"])
+
+
+class Nearest:
+    """Items among which an index finds the best, as gaterec.kernels.best.Catalogue does by scoring all of them.
+
+    It is asked for more than are wanted, and what may not come is left out. All items are scored for people without events, where only some items
+    may come, where too many may not, and where fewer are left than are wanted.
+
+    Args:
+        index: of the items.
+        catalogue: of the same items. Its queries are [query, 1, 0], and those of people without events end otherwise.
+    """
+
+    def __init__(self, index: Index, catalogue: Catalogue) -> None:
+        self.index, self.catalogue, self.score = index, catalogue, catalogue.score
+
+    def best(self, queries: Tensor, k: int, restriction: Restriction) -> tuple[Tensor, Tensor]:
+        """(C, D + 2) -> (C, k) about the best items, 0 where none is left, and (C, k) their scores, -inf there."""
+        asked = k + restriction.most
+        left = (asked > MOST_CANDIDATES) | (queries[:, -1] != 0).numpy()
+        asked = 2 ** np.ceil(np.log2(asked)).astype(np.int64)
+        items, scores = np.zeros((len(queries), k), dtype=np.int64), np.zeros((len(queries), k), dtype=np.float32)
+        for candidates in np.unique(asked[~left]):  # few, as they are powers of two
+            rows = np.flatnonzero((asked == candidates) & ~left)
+            found, values = (part.numpy() for part in self.index.search(queries[torch.from_numpy(rows), :-2], int(candidates)))
+            barred = restriction.bars(rows, found)
+            order = np.argsort(barred, axis=1, kind="stable")[:, :k]
+            items[rows], scores[rows] = (np.take_along_axis(part, order, 1) for part in (found, values))
+            left[rows] = (~barred).sum(1) < k
+        if left.any():
+            rows = np.flatnonzero(left)
+            exact = self.catalogue.best(queries[torch.from_numpy(rows)], k, restriction.of_rows(rows))
+            items[rows], scores[rows] = (part.numpy() for part in exact)
+        return torch.from_numpy(items), torch.from_numpy(scores)
 
 
 def check(kind: str, model: str, items: int, where: str = "index") -> None:

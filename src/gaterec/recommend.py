@@ -3,9 +3,8 @@
 Ids are the outside world's own, as text or as anything whose text they are. Nothing of the dataset is needed: the run's folder holds the histories.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,55 +14,43 @@ import torch
 from torch import Tensor
 
 from gaterec.checkpoint import LoadedRun, load_histories, load_run
+from gaterec.diversity import candidates, diverse
 from gaterec.errors import RequestError, nearest
-from gaterec.index import Index, read_index
-from gaterec.kernels.ranking import SCORES_AT_A_TIME
-from gaterec.kernels.topk import top_items
-from gaterec.models.encoder import SequenceEncoder, masked_bias
+from gaterec.following import Following, Histories, Person
+from gaterec.index import Index, Nearest, read_index
+from gaterec.kernels.best import Catalogue, product
+from gaterec.models.encoder import SequenceEncoder
+from gaterec.request import Answer, Request, Restriction
 from gaterec.settings import Settings
+from gaterec.streaming import FILE, values, write_lists
 
-ROWS = 4096
-"""So many histories are encoded at a time."""
-MOST_CANDIDATES = 2048
-"""An index that must be asked for more is no faster than scoring all items."""
+__all__ = ["Answer", "Person", "Recommender", "Request", "load"]
 
-
-@dataclass(frozen=True)
-class Person:
-    """Whom a query is for.
-
-    Attributes:
-        id: the outside world's, or None for someone without one.
-        number: in the run; 0 for someone whom it doesn't know.
-        items: numbers of all events, the latest last.
-    """
-
-    id: str | None
-    number: int
-    items: np.ndarray
-
-    @property
-    def basis(self) -> str:
-        """What recommendations for them are based on."""
-        if not len(self.items):
-            return "popularity"
-        return "person and history" if self.number else "history"
+WHERES = 16
+"""So many conditions on items are remembered, each with a number for every item."""
 
 
 class Recommender:
     """A trained run in memory, on the CPU.
 
+    `recommend` answers with a frame, for people; `request` and `answer` with arrays, for a server: many threads may make requests, but one at a
+    time may have them answered.
+
     Args:
         run: see gaterec.checkpoint.load_run.
-        index: an index over its items, see gaterec.index.read_index.
+        index: finds the nearest items without scoring all of them (see gaterec.index); None scores all.
+        room: the windows of so many people are remembered.
 
     Attributes:
-        run, index: likewise; without an index all items are scored.
+        run, index: likewise.
+        following: the windows of the people who were here last; its hits and misses are counted.
         titles: (V,) what people know items by; None where the `.item` file has nothing of the kind.
     """
 
-    def __init__(self, run: LoadedRun, index: Index | None = None) -> None:
+    def __init__(self, run: LoadedRun, *, index: Index | None = None, room: int = 10_000) -> None:
         self.run, self.index = run, index
+        self.following = Following(run.model, run.settings.MAX_ITEM_LIST_LENGTH, room)
+        self._where = lru_cache(WHERES)(self._bar)
         self._item, self._offsets = load_histories(run)
         self._users = _numbers(run.users)
         self._items = _numbers(run.items)
@@ -108,6 +95,7 @@ class Recommender:
         allow: Iterable[Any] | None = None,
         where: Mapping[str, Any] | None = None,
         strict: bool = False,
+        diversity: float = 0.0,
     ) -> Any:
         """The best items for each request.
 
@@ -120,34 +108,134 @@ class Recommender:
             allow: the only items that may.
             where: column of the `.item` file -> value: only items that have it (among others, where the column holds lists).
             strict: refuse unknown people.
+            diversity: 0 to 1, how much unlike each other the items of a list are to be; see gaterec.diversity.
 
         Returns:
             One row per recommended item, in the order asked: user, rank, item, score, based_on, and title where the `.item` file has one. A pandas
             frame where users are a pandas Series or Index, else a Polars frame.
 
         Raises:
-            RequestError: an unknown item (which one), an unknown column, or someone unknown when strict.
+            RequestError: an unknown item (which one), an unknown column, someone unknown when strict, or a number out of its range.
         """
         people = self.people(users, histories, strict=strict)
-        if not isinstance(k, int) or k < 1:
-            raise RequestError(f"k: expected a whole number from 1 on, found {k!r}")
-        barred = self._barred(deny, allow, where)
-        lists, scores = self.best(people, k, barred, seen=seen)
-        filled = lists > 0
-        row, place = np.nonzero(filled)
-        items = lists[row, place]
-        frame = pl.DataFrame(
-            {
-                "user": pl.Series([people[number].id for number in row], dtype=pl.String),
-                "rank": pl.Series(place + 1, dtype=pl.Int64),
-                "item": self.run.items.to_series(0).gather(items),
-                "score": pl.Series(scores[row, place], dtype=pl.Float32),
-                "based_on": pl.Series([people[number].basis for number in row], dtype=pl.String),
-            }
-        )
-        if self.titles is not None:
-            frame = frame.with_columns(self.titles.gather(items).alias("title"))
+        frame = self._lists(people, self._filters(k, seen, deny, allow, where, diversity))
         return frame.to_pandas() if type(users).__module__.partition(".")[0] == "pandas" else frame
+
+    def _lists(self, people: Sequence[Person], filters: Mapping[str, Any]) -> pl.DataFrame:
+        """What recommend returns, for people who are all asked for with the same filters."""
+        answers = self.answer([Request(person, **filters) for person in people])
+        row = np.repeat(np.arange(len(people)), [len(answer.items) for answer in answers])
+        ranks, items, scores = (
+            np.concatenate([np.zeros(0, dtype), *arrays])
+            for dtype, arrays in (
+                (np.int64, [np.arange(1, len(answer.items) + 1) for answer in answers]),
+                (np.int64, [answer.items for answer in answers]),
+                (np.float32, [answer.scores for answer in answers]),
+            )
+        )
+        ids = pl.Series([person.id for person in people], dtype=pl.String).gather(row)
+        return self._frame(ids, ranks, items, scores, np.array([person.basis for person in people], dtype=str)[row])
+
+    def _frame(self, ids: pl.Series, ranks: np.ndarray, items: np.ndarray, scores: np.ndarray, based_on: np.ndarray) -> pl.DataFrame:
+        """Likewise, of one row per item."""
+        columns = {
+            "user": ids,
+            "rank": ranks,
+            "item": self.run.items.to_series(0).gather(items),
+            "score": scores,
+            "based_on": pl.Series(based_on, dtype=pl.String),
+        }
+        return pl.DataFrame(columns if self.titles is None else {**columns, "title": self.titles.gather(items)})
+
+    def recommend_to(
+        self,
+        folder: str | Path,
+        users: Iterable[Any] | None = None,
+        k: int = 10,
+        *,
+        seen: bool = False,
+        deny: Iterable[Any] = (),
+        allow: Iterable[Any] | None = None,
+        where: Mapping[str, Any] | None = None,
+        strict: bool = False,
+        diversity: float = 0.0,
+        tell: Callable[[int], object] = lambda done: None,
+        per_file: int = FILE,
+    ) -> int:
+        """As recommend, for any number of people, into a folder of Parquet files part-00000.parquet, ..., which appears when it is whole.
+
+        Memory doesn't grow with the people. For the other arguments see recommend.
+
+        Args:
+            folder: a new one, or one of such files, which are replaced.
+            users: ids, one after the other as they are needed; None for everybody in the log.
+            tell: called with how many are done, now and then.
+            per_file: so many people go into one file.
+
+        Returns:
+            How many people.
+
+        Raises:
+            RequestError: see recommend; or there is something else in the folder. Nothing is written then.
+            RunError: it can't be written.
+        """
+        filters = self._filters(k, seen, deny, allow, where, diversity)
+        everywhere = self._everywhere(filters)
+
+        def lists(ids: list[str]) -> pl.DataFrame:
+            if diversity:
+                return self._lists(self.people(ids, None, strict=strict), filters)
+            histories = self.histories(ids, strict=strict)
+            items, scores = self.best_of(histories, k, everywhere, seen=seen)
+            row, place = np.nonzero(items)
+            return self._frame(pl.Series(ids).gather(row), place + 1, items[row, place], scores[row, place], histories.basis()[row])
+
+        asked = values(self.run.users.to_series(0)[1:]) if users is None else map(str, users)
+        return write_lists(Path(folder), asked, lists, tell, per_file)
+
+    def request(
+        self,
+        user: Any = None,
+        history: Iterable[Any] | None = None,
+        k: int = 10,
+        *,
+        seen: bool = False,
+        deny: Iterable[Any] = (),
+        allow: Iterable[Any] | None = None,
+        where: Mapping[str, Any] | None = None,
+        strict: bool = False,
+        diversity: float = 0.0,
+    ) -> Request:
+        """What is asked for one person, checked and in the run's numbers; for the arguments see recommend.
+
+        Raises:
+            RequestError: see recommend.
+        """
+        (person,) = self.people(None if user is None else [user], [history or ()], strict=strict)
+        return Request(person, **self._filters(k, seen, deny, allow, where, diversity))
+
+    @torch.inference_mode()
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """The best items for each request, whatever each asks, by one matrix product for all of them.
+
+        What a request is answered doesn't depend on which others stand beside it, but for float noise in equally good items' scores.
+        """
+        if not requests:
+            return []
+        wanted = [candidates(request.k) if request.diversity else request.k for request in requests]
+        people = [request.person for request in requests]
+        best, found = self._catalogue.best(
+            self._features(self.following.queries(people), _nobody(people)), min(max(wanted), len(self._items)), Restriction.of(requests)
+        )
+        answers = []
+        for request, most, items, scores in zip(requests, wanted, best, found, strict=True):
+            count = min(int(items.count_nonzero()), most)
+            if request.diversity:
+                order = diverse(scores[:count], self._vectors[items[:count]], request.k, request.diversity)
+                answers.append(Answer(items[order].numpy(), scores[order].numpy()))
+            else:
+                answers.append(Answer(items[:count].numpy(), scores[:count].numpy()))
+        return answers
 
     def score(self, user: Any, items: Iterable[Any], history: Iterable[Any] | None = None) -> list[float]:
         """The score of each item for one person, who may have newer events."""
@@ -182,6 +270,13 @@ class Recommender:
             raise RequestError(f"item {str(item)[:80]!r}: the run knows no such item{'; ' + hint if hint.startswith('did') else ''}")
         return number
 
+    def histories(self, users: Sequence[str], *, strict: bool = False) -> Histories:
+        """Likewise, of many people at once by their ids alone."""
+        if strict or self._newer:
+            return Histories.of(self.people(users, None, strict=strict))
+        numbers = np.array([self._users.get(user, 0) for user in users])
+        return Histories(numbers, self._item, self._offsets[numbers], self._offsets[numbers + 1] - self._offsets[numbers])
+
     def people(self, users: Iterable[Any] | None, histories: Iterable[Iterable[Any]] | None, *, strict: bool = False) -> list[Person]:
         """Whom the requests are for; see recommend."""
         newer = None if histories is None else [[self.item_number(item) for item in history] for history in histories]
@@ -202,38 +297,16 @@ class Recommender:
 
     # -- ranking -------------------------------------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def queries(self, people: Sequence[Person]) -> Tensor:
         """(C, D) the queries of people who have events; nobody else's means anything."""
-        window, parts = self.settings.MAX_ITEM_LIST_LENGTH, []
-        for begin in range(0, len(people), ROWS):
-            part = people[begin : begin + ROWS]
-            lengths = np.array([min(max(len(person.items), 1), window) for person in part])
-            items = np.zeros((len(part), lengths.max()), dtype=np.int64)
-            for row, person in enumerate(part):
-                recent = person.items[-window:]
-                items[row, : len(recent)] = recent
-            encoded = self.model.encode(torch.tensor([person.number for person in part]), torch.from_numpy(items))
-            parts.append(encoded[torch.arange(len(part)), torch.from_numpy(lengths - 1)])
-        return torch.cat(parts)
+        return self.following.queries(people, follow=False)
 
     @torch.inference_mode()
-    def scores(self, people: Sequence[Person], queries: Tensor | None = None) -> Tensor:
-        """(C, V) the scores of all items, -inf for padding; of people without events the items' counts in training.
-
-        Args:
-            queries: (C, D), where they are known already.
-        """
-        scores = self.model.scores(self.queries(people) if queries is None else queries)
-        nobody = [row for row, person in enumerate(people) if not len(person.items)]
-        if nobody:
-            scores[nobody] = self._popularity
+    def scores(self, people: Sequence[Person]) -> Tensor:
+        """(C, V) the scores of all items, -inf for padding; of people without events the items' counts in training."""
+        scores = self._catalogue.score(self._features(self.queries(people), _nobody(people)), slice(0, len(self._items) + 1))
+        scores[:, 0] = -torch.inf
         return scores
-
-    @cached_property
-    def _popularity(self) -> Tensor:
-        counts = torch.from_numpy(self.run.items["training_count"].to_numpy().astype(np.float32))
-        return masked_bias(counts[:, None], counts)
 
     @torch.inference_mode()
     def best(self, people: Sequence[Person], k: int, barred: Tensor | None = None, *, seen: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -243,76 +316,95 @@ class Recommender:
             barred: (V,) which items may not come.
             seen: whether items of the history may come again.
         """
-        size = len(self._items) + 1
-        k = min(k, size - 1)
         if not people:
+            k = min(k, len(self._items))
             return np.zeros((0, k), dtype=np.int64), np.zeros((0, k), dtype=np.float32)
-        queries = self.queries(people)
-        if self.index is not None:
-            return self._nearest(self.index, people, queries, k, barred, seen=seen)
-        return self._exact(people, queries, k, barred, seen=seen)
+        everywhere = None if barred is None else torch.zeros(len(barred)).masked_fill_(barred, -torch.inf)
+        return self.best_of(Histories.of(people), k, everywhere, seen=seen)
 
-    def _exact(
-        self, people: Sequence[Person], queries: Tensor, k: int, barred: Tensor | None, *, seen: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As `best`, by scoring all items."""
-        size = len(self._items) + 1
-        lists, found = np.zeros((len(people), k), dtype=np.int64), np.zeros((len(people), k), dtype=np.float32)
-        lot, step = torch.randperm(size, generator=torch.Generator().manual_seed(self.settings.seed)), max(1, SCORES_AT_A_TIME // size)
-        for begin in range(0, len(people), step):
-            part = slice(begin, begin + step)
-            scores = self.scores(people[part], queries[part])
-            if barred is not None:
-                scores.masked_fill_(barred, -torch.inf)
-            if not seen:
-                at = np.concatenate([row * size + person.items.astype(np.int64) for row, person in enumerate(people[part])])
-                scores.view(-1).index_fill_(0, torch.from_numpy(at), -torch.inf)
-            best = top_items(scores, k, lot, torch.zeros(len(scores), dtype=torch.int64))
-            lists[part], found[part] = best.numpy(), scores.gather(1, best).numpy()
-        return lists, found
+    @torch.inference_mode()
+    def best_of(self, histories: Histories, k: int, everywhere: Tensor | None, *, seen: bool) -> tuple[np.ndarray, np.ndarray]:
+        """As best; everywhere (V,) is 0 for items that may come and -inf for others."""
+        events = histories.items[:0] if seen else histories.events()
+        restriction = Restriction(events, np.zeros_like(histories.counts) if seen else histories.counts, everywhere=everywhere)
+        features = self._features(self.following.queries_of(histories), histories.counts == 0)
+        items, scores = self._catalogue.best(features, min(k, len(self._items)), restriction)
+        return items.numpy(), scores.numpy()
 
-    def _nearest(
-        self, index: Index, people: Sequence[Person], queries: Tensor, k: int, barred: Tensor | None, *, seen: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As `best`, by an index: it is asked for more than k, and what may not come is left out.
+    @cached_property
+    def _catalogue(self) -> Catalogue | Nearest:
+        """All items by features of the queries, the item's bias, and how often it was chosen."""
+        size, model = len(self._items) + 1, self.model
+        counts = torch.from_numpy(self.run.items["training_count"].to_numpy().astype(np.float32))
+        lot = torch.randperm(size, generator=torch.Generator().manual_seed(self.settings.seed))
+        if model.inner_product:
+            weight, bias = (part if part is None else part.detach() for part in model.item_table())
+            assert weight is not None
+            table = torch.cat([weight.T, (torch.zeros(size) if bias is None else bias)[None], counts[None]])
+            catalogue = Catalogue(product(table), lot)
+            return catalogue if self.index is None else Nearest(self.index, catalogue)
 
-        All items are scored for people without events, where too much is barred, and where fewer than k are left of what was found.
-        """
-        out = np.zeros(1, dtype=np.int64) if barred is None else np.flatnonzero(barred.numpy())
-        asked = np.array([k + len(out) + (0 if seen else len(person.items)) for person in people])
-        exact = (asked > MOST_CANDIDATES) | np.array([not len(person.items) for person in people])
-        lists, found = np.zeros((len(people), k), dtype=np.int64), np.zeros((len(people), k), dtype=np.float32)
-        asked = 2 ** np.ceil(np.log2(asked)).astype(np.int64)
-        for candidates in np.unique(asked[~exact]):  # powers of two, so these are few
-            rows = np.flatnonzero((asked == candidates) & ~exact).tolist()
-            numbers, scores = (part.numpy() for part in index.search(queries[rows], int(candidates)))
-            keep = ~np.isin(numbers, out)
-            if not seen:
-                own = [line * len(self.run.items) + people[row].items.astype(np.int64) for line, row in enumerate(rows)]
-                keep &= ~np.isin(numbers + np.arange(len(rows))[:, None] * len(self.run.items), np.concatenate(own))
-            order = np.argsort(~keep, axis=1, kind="stable")[:, :k]
-            lists[rows], found[rows] = (np.take_along_axis(values, order, 1) for values in (numbers, scores))
-            exact[rows] = keep.sum(1) < k
-        if exact.any():
-            rows = np.flatnonzero(exact).tolist()
-            lists[rows], found[rows] = self._exact([people[row] for row in rows], queries[rows], k, barred, seen=seen)
-        return lists, found
+        def score(queries: Tensor, items: slice) -> Tensor:
+            scores = model.scores(queries[:, :-2])
+            return torch.where(queries[:, -1:] > 0, counts, scores)
 
-    def _barred(self, deny: Iterable[Any], allow: Iterable[Any] | None, where: Mapping[str, Any] | None) -> Tensor:
-        """(V,) which items may not be recommended to anybody."""
-        barred = torch.zeros(len(self._items) + 1, dtype=torch.bool)
-        if allow is not None:
-            barred[:] = True
-            barred[[self.item_number(item) for item in allow]] = False
-        for column, value in (where or {}).items():
-            if column not in self.run.items.columns:
-                raise RequestError(f"where: {column}: items have no such column; {nearest(column, self.run.items.columns[1:])}")
-            values = self.run.items[column]
-            has = values.list.contains(str(value)) if values.dtype == pl.List(pl.String) else values.cast(pl.String) == str(value)
-            barred |= ~torch.from_numpy(has.fill_null(False).to_numpy().copy())
-        barred[[self.item_number(item) for item in deny]] = True
-        barred[0] = True
-        return barred
+        return Catalogue(score, lot, most=size)
+
+    def _features(self, queries: Tensor, nobody: np.ndarray) -> Tensor:
+        """(C, D) -> (C, D + 2): what is multiplied with the catalogue. Of people without events (C,) what is popular counts, and nothing else."""
+        features = torch.cat([queries, queries.new_ones(len(queries), 1), queries.new_zeros(len(queries), 1)], 1)
+        if nobody.any():
+            rows = torch.from_numpy(nobody)
+            features[rows] = 0.0
+            features[rows, -1] = 1.0
+        return features
+
+    @property
+    def _vectors(self) -> Tensor:
+        """(V, D) by which items are alike."""
+        return self.model.item_table()[0].detach()
+
+    def _filters(
+        self, k: Any, seen: bool, deny: Iterable[Any], allow: Iterable[Any] | None, where: Mapping[str, Any] | None, diversity: float
+    ) -> dict[str, Any]:
+        """All of a Request but the person."""
+        if not isinstance(k, int) or k < 1:
+            raise RequestError(f"k: expected a whole number from 1 on, found {k!r}")
+        if not isinstance(diversity, int | float) or not 0 <= diversity <= 1:
+            raise RequestError(f"diversity: expected a number from 0 to 1, found {diversity!r}")
+        if diversity and not self.model.inner_product:
+            raise RequestError(f"diversity: {self.settings.model} has no vectors of items")
+        bars = [self._where(column, str(value)) for column, value in (where or {}).items()]
+        return {
+            "k": k,
+            "seen": seen,
+            "deny": self._item_numbers(deny),
+            "allow": None if allow is None else self._item_numbers(allow),
+            "where": sum(bars[1:], bars[0]) if bars else None,
+            "diversity": float(diversity),
+        }
+
+    def _everywhere(self, filters: Mapping[str, Any]) -> Tensor | None:
+        """(V,) 0 for items that may come by these filters, -inf for others; None where all may."""
+        if filters["where"] is None and filters["allow"] is None and not len(filters["deny"]):
+            return None
+        everywhere = torch.zeros(len(self._items) + 1) if filters["where"] is None else filters["where"].clone()
+        if filters["allow"] is not None:
+            allowed = torch.from_numpy(filters["allow"])
+            everywhere = torch.full_like(everywhere, -torch.inf).index_copy_(0, allowed, everywhere[allowed])
+        everywhere[torch.from_numpy(filters["deny"])] = -torch.inf
+        return everywhere
+
+    def _item_numbers(self, items: Iterable[Any]) -> np.ndarray:
+        return np.array([self.item_number(item) for item in items], dtype=np.int64)
+
+    def _bar(self, column: str, value: str) -> Tensor:
+        """(V,) 0 for items that have this value, -inf for others."""
+        if column not in self.run.items.columns:
+            raise RequestError(f"where: {column}: items have no such column; {nearest(column, self.run.items.columns[1:])}")
+        values = self.run.items[column]
+        has = values.list.contains(value) if values.dtype == pl.List(pl.String) else values.cast(pl.String) == value
+        return torch.zeros(len(values)).masked_fill_(torch.from_numpy(~has.fill_null(False).to_numpy()), -torch.inf)
 
 
 def load(folder: str | Path, *, index: bool = True) -> Recommender:
@@ -326,7 +418,7 @@ def load(folder: str | Path, *, index: bool = True) -> Recommender:
         SettingsError: it has an index, and FAISS is not installed.
     """
     run = load_run(folder)
-    return Recommender(run, read_index(run) if index else None)
+    return Recommender(run, index=read_index(run) if index else None)
 
 
 def titles(items: pl.DataFrame) -> pl.Series | None:
@@ -340,6 +432,12 @@ def titles(items: pl.DataFrame) -> pl.Series | None:
     return None
 
 
+def _nobody(people: Sequence[Person]) -> np.ndarray:
+    """(C,) of whom nothing is known."""
+    return np.array([not len(person.items) for person in people])
+
+
 def _numbers(ids: pl.DataFrame) -> dict[str, int]:
     """id -> number; the first row stands for none."""
-    return {name: number for number, name in enumerate(ids.to_series(0).cast(pl.String).to_list()) if number}
+    names = ids.to_series(0)[1:].cast(pl.String).to_list()
+    return dict(zip(names, range(1, len(ids)), strict=True))

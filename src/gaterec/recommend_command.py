@@ -1,7 +1,6 @@
 """What `gaterec recommend` and `gaterec explain` print and write."""
 
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ from gaterec.display import Display
 from gaterec.errors import SettingsError
 from gaterec.explain import EXACT
 from gaterec.explain import explain as explanation
-from gaterec.files import folder_written_whole
 from gaterec.recommend import Recommender, load
+from gaterec.streaming import FILE, values
 
-PARTS = "part-*.parquet"
-AT_A_TIME = 20_000
-"""So many people are answered at a time, and go into one file."""
+AT_A_TIME = FILE
+"""So many people go into one file."""
 
 
 def recommend(
@@ -32,6 +30,7 @@ def recommend(
     where: Sequence[str],
     why: bool,
     strict: bool,
+    diversity: float,
     out: Path | None,
     index: str | None = None,
 ) -> None:
@@ -47,7 +46,7 @@ def recommend(
     if index not in (None, "none", recommender.index and recommender.index.kind):
         raise SettingsError(f"index: {recommender.run.folder} has no such index; gaterec index {recommender.run.folder} --index={index}")
     columns = dict(_pair(text) for text in where)
-    asked = recommender.users.to_series(0).to_list()[1:] if users == "all" else None if users is None else _ids(users)
+    asked = None if users is None else _people(recommender, users)
     if asked is None and not history:
         raise SettingsError("recommend: for whom? give --users=ID,ID or --users=all, or --history=ITEM,ITEM for somebody without an id")
     if history and asked is not None and len(asked) != 1:
@@ -60,12 +59,18 @@ def recommend(
         "allow": None if allow is None else _ids(allow),
         "where": columns,
         "strict": strict,
+        "diversity": diversity,
     }
+    display = Display(recommender.settings)
     if out is not None:
-        _write(recommender, asked or [], k, filters, out)
+        ids = [] if asked is None else asked
+        with display.people(len(ids)) as tell:
+            count = recommender.recommend_to(
+                out, values(ids) if isinstance(ids, pl.Series) else ids, k, **filters, tell=tell, per_file=AT_A_TIME
+            )
+        display.line(f"{count:,} people, {k} items each: {out}/*.parquet")
         return
     frame = recommender.recommend(asked, k, histories=[_ids(history)] if history else None, **filters)
-    display = Display(recommender.settings)
     title = f"{recommender.info['title']}: recommended"
     if why:
         display.line(title)
@@ -94,17 +99,24 @@ def _tell_reasons(display: Display, recommender: Recommender, frame: pl.DataFram
         display.line(f"{row['rank']:3}. {name}, {row['score']:.4f}: {reason}")
 
 
-def _write(recommender: Recommender, users: Sequence[str], k: int, filters: Mapping[str, Any], out: Path) -> None:
-    strange = [file.name for file in out.iterdir() if not fnmatch(file.name, PARTS)] if out.is_dir() else []
-    if strange:
-        raise SettingsError(f"out: {out}: expected a new folder, or one of such lists, found {strange[0]} in it; nothing was written")
-    display = Display(recommender.settings)
-    with folder_written_whole(out) as part, display.stages() as tell:
-        for begin in range(0, len(users), AT_A_TIME):
-            tell(f"{begin:,} of {len(users):,} people")
-            frame = recommender.recommend(users[begin : begin + AT_A_TIME], k, **filters)
-            frame.write_parquet(part / f"part-{begin // AT_A_TIME:05d}.parquet")
-    display.line(f"{len(users):,} people, {k} items each: {out}/*.parquet")
+def _people(recommender: Recommender, text: str) -> Sequence[str] | pl.Series:
+    """ids, all, or @FILE: one id a line, or the first column of a CSV or Parquet file."""
+    if text == "all":
+        return recommender.users.to_series(0)[1:]
+    if not text.startswith("@"):
+        return _ids(text)
+    file = Path(text[1:])
+    try:
+        if file.suffix == ".parquet":
+            ids = pl.read_parquet(file, columns=[0]).to_series(0)
+        elif file.suffix in {".csv", ".tsv"}:
+            ids = pl.read_csv(file, columns=[0], infer_schema=False, separator="\t" if file.suffix == ".tsv" else ",").to_series(0)
+        else:
+            ids = pl.Series([line.strip() for line in file.read_text(encoding="utf-8").splitlines()], dtype=pl.String)
+    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+        raise SettingsError(f"users: {file}: can't be read: {str(error).splitlines()[0]}") from None
+    ids = ids.cast(pl.String)
+    return ids.filter(ids != "")
 
 
 def explain(folder: Path, user: str | None, item: str, history: str) -> None:

@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from gaterec.models.windows import Windows
 from gaterec.section import Section
 
 
@@ -70,6 +71,10 @@ class SequenceEncoder(nn.Module, ABC):
     @abstractmethod
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         """The items to compare queries with: weight (V, D) and bias (V,), or None for no bias."""
+
+    def windows(self, room: int, window: int) -> Windows:
+        """Where the last L events of so many people are kept, for queries after newer events; see gaterec.models.windows."""
+        return Windows(self, room, window)
 
     def terms(self, user: Tensor, items: Tensor) -> Terms | None:
         """The terms of the query behind the last event, for a model whose query is such a sum; None for any other.

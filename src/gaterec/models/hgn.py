@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from gaterec.kernels.windows import gated_average, gated_maximum, sliding_sum
 from gaterec.models.encoder import SequenceEncoder, Terms
+from gaterec.models.hgn_windows import HGNWindows
 from gaterec.section import Section
 
 Weight = Annotated[float, Field(ge=0.0)]
@@ -88,6 +89,10 @@ class HGN(SequenceEncoder):
         item_gate = item_gate.masked_fill(padding, -torch.inf)
         pool = gated_average if self.settings.pooling_type == "average" else gated_maximum
         return pool(gated, item_gate, position_gate)
+
+    def windows(self, room: int, window: int) -> HGNWindows:
+        """See SequenceEncoder.windows; L is the model's own."""
+        return HGNWindows(self, room)
 
     def terms(self, user: Tensor, items: Tensor) -> Terms:
         """See SequenceEncoder.terms: the equations above, term by term, for one person; max pooling gives each feature to the event that won it."""

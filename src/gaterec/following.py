@@ -1,0 +1,178 @@
+"""The queries of people, of whom those who come again are remembered: of a known window only newer events are computed.
+
+The truth about someone's history is what is given with each request. Where what is remembered is not how that history began (it changed, or is
+of another source), its window is computed anew, so an answer never depends on who was here before.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gaterec.data.split import ranges
+from gaterec.models.encoder import SequenceEncoder
+
+BASES = ("popularity", "history", "person and history")
+AT_A_TIME = 256
+"""So many people are computed at a time; what is kept of their windows stays in the cache."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whom a query is for.
+
+    Attributes:
+        id: the outside world's, or None for someone without one.
+        number: in the run; 0 for someone whom it doesn't know.
+        items: numbers of all events, the latest last.
+    """
+
+    id: str | None
+    number: int
+    items: np.ndarray
+
+    @property
+    def basis(self) -> str:
+        """What recommendations for them are based on."""
+        return BASES[0 if not len(self.items) else 1 if not self.number else 2]
+
+
+class Histories(NamedTuple):
+    """Many people at once.
+
+    Attributes:
+        numbers: (C,) int64, in the run; 0 for someone whom it doesn't know.
+        items: (N,) events, and those of others maybe.
+        begins, counts: (C,) int64, person i's are items[begins[i] : begins[i] + counts[i]], the latest last.
+    """
+
+    numbers: np.ndarray
+    items: np.ndarray
+    begins: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, people: Sequence[Person]) -> "Histories":
+        """Theirs, one after the other."""
+        counts = np.array([len(person.items) for person in people])
+        items = np.concatenate([person.items for person in people])
+        return cls(np.array([person.number for person in people]), items, counts.cumsum() - counts, counts)
+
+    def basis(self) -> np.ndarray:
+        """(C,) see Person.basis."""
+        return np.array(BASES)[np.where(self.counts == 0, 0, np.where(self.numbers == 0, 1, 2))]
+
+    def events(self) -> np.ndarray:
+        """(M,) those of the first person, then those of the second, and so on."""
+        events: np.ndarray = self.items[ranges(self.begins, self.counts)]
+        return events
+
+
+@dataclass
+class _Followed:
+    """Where someone's window is, which events are in it, and whose vector it was made with."""
+
+    place: int
+    number: int
+    count: int
+    window: np.ndarray
+
+
+class Following:
+    """Queries, and the windows of the people who came last.
+
+    Args:
+        model: in evaluation mode; its weights must not change any more.
+        window: L.
+        room: how many people are remembered, 0 for nobody; people without an id never are.
+
+    Attributes:
+        hits: how many queries began at a remembered window.
+        misses: how many of people with an id did not.
+    """
+
+    def __init__(self, model: SequenceEncoder, window: int, room: int = 10_000) -> None:
+        self.window, self.room = window, room
+        self.hits = self.misses = 0
+        self._windows = model.windows(room + AT_A_TIME, window)
+        self._followed: OrderedDict[str, _Followed] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many people are remembered."""
+        return len(self._followed)
+
+    @torch.inference_mode()
+    def queries(self, people: Sequence[Person], *, follow: bool = True) -> Tensor:
+        """(B, D), B > 0, the queries of people who have events; nobody else's means anything.
+
+        Args:
+            follow: whether they are remembered.
+        """
+        follow = follow and self.room > 0
+        step, found = min(AT_A_TIME, self.room) if follow else AT_A_TIME, []
+        for start in range(0, len(people), step):
+            part = people[start : start + step]
+            places, known = np.arange(self.room, self.room + len(part)), np.zeros(len(part), dtype=np.int64)
+            fresh = np.ones(len(part), dtype=bool)
+            asked: set[str] = set()
+            for row, person in enumerate(part if follow else ()):
+                if person.id is None or person.id in asked or not len(person.items):
+                    continue  # of someone who stands here twice, with other events maybe, the first is remembered
+                asked.add(person.id)
+                places[row], known[row] = self._follow(person)
+                fresh[row] = not known[row]
+            counts = np.array([len(person.items) for person in part])
+            first = np.maximum(known, counts - self.window)
+            recent = [person.items[begin:] for person, begin in zip(part, first.tolist(), strict=True)]
+            numbers = np.array([person.number for person in part])
+            found.append(self._compute(places, numbers, fresh, first, counts, np.concatenate(recent)))
+        return torch.cat(found)
+
+    @torch.inference_mode()
+    def queries_of(self, histories: Histories) -> Tensor:
+        """(B, D), B > 0; nobody is remembered."""
+        found = []
+        for start in range(0, len(histories.numbers), AT_A_TIME):
+            part = slice(start, start + AT_A_TIME)
+            numbers, counts = histories.numbers[part], histories.counts[part]
+            newer = np.minimum(counts, self.window)
+            recent = histories.items[ranges(histories.begins[part] + counts - newer, newer)]
+            places, fresh = np.arange(self.room, self.room + len(newer)), np.ones(len(newer), dtype=bool)
+            found.append(self._compute(places, numbers, fresh, counts - newer, counts, recent))
+        return torch.cat(found)
+
+    def _compute(
+        self, places: np.ndarray, numbers: np.ndarray, fresh: np.ndarray, first: np.ndarray, counts: np.ndarray, items: np.ndarray
+    ) -> Tensor:
+        """(B, D): for people at these places, after those that are fresh have begun, and all have got their events from the first .. to the last."""
+        place = torch.from_numpy(places)
+        if fresh.any():
+            self._windows.begin(place[torch.from_numpy(fresh)], torch.from_numpy(numbers[fresh]))
+        newer = counts - first
+        if len(items):
+            events = torch.from_numpy(ranges(first, newer))
+            self._windows.add(torch.from_numpy(np.repeat(places, newer)), events, torch.from_numpy(items.astype(np.int64)))
+        return self._windows.queries(place, torch.from_numpy(counts))
+
+    def _follow(self, person: Person) -> tuple[int, int]:
+        """Where the person's window is, and how many of their events it knows already."""
+        assert person.id is not None
+        one, count = self._followed.pop(person.id, None), len(person.items)
+        window = person.items[max(0, count - self.window) :].copy()
+        known = 0
+        if one is None:
+            # Rooms are taken in turn, and then that of whoever came longest ago.
+            place = len(self._followed) if len(self._followed) < self.room else self._followed.popitem(last=False)[1].place
+            one = _Followed(place, person.number, count, window)
+        else:
+            before = person.items[max(0, one.count - len(one.window)) : one.count]
+            if one.count <= count and one.number == person.number and np.array_equal(before, one.window):
+                known = one.count
+            one.number, one.count, one.window = person.number, count, window
+        self._followed[person.id] = one
+        self.hits, self.misses = self.hits + (known > 0), self.misses + (known == 0)
+        return one.place, known
