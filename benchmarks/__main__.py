@@ -23,6 +23,7 @@ NAMES = (
     "startup",
     "quality",
     "new_people",
+    "index",
     "tune",
     "tune_workers",
     "tune_overhead",

@@ -123,7 +123,7 @@ def test_the_page_is_made_from_the_results() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(read_results(RESULTS, command.NAMES))
 
 
-SIMULATED = {"scaling", "catalogue", "prepare", "startup"}
+SIMULATED = {"scaling", "catalogue", "prepare", "startup", "index"}
 """Benchmarks that make their own data."""
 
 
