@@ -23,6 +23,7 @@ NAMES = (
     "startup",
     "quality",
     "new_people",
+    "recommending",
     "index",
     "tune",
     "tune_workers",

@@ -31,6 +31,7 @@ from benchmarks.harness import (
     timed,
     written,
 )
+from benchmarks.made_runs import made_run
 from benchmarks.padding import windows_cut_out
 from benchmarks.peer import peer_python
 from benchmarks.searches import Searched
@@ -40,6 +41,7 @@ from gaterec.data.interactions import Interactions
 from gaterec.data.prepared import open_prepared
 from gaterec.data.read import read_log
 from gaterec.data.split import Split
+from gaterec.recommend import load
 from gaterec.settings import Data
 from tests.commands import write_log
 
@@ -287,3 +289,16 @@ def test_results_are_whole() -> None:
         result = json.loads(file.read_text(encoding="utf-8"))
         assert result["name"] == file.stem
         assert result["rows"]
+
+
+def test_a_made_run_is_one_that_recommends(tmp_path: Path) -> None:
+    folder = made_run(tmp_path / "made", users=30, items=200, d=8, seed=3, events=5)
+    assert (folder / "weights.safetensors").read_bytes() == (
+        made_run(tmp_path / "again", 30, 200, 8, 3, events=5) / "weights.safetensors"
+    ).read_bytes()
+    recommender = load(folder)
+    assert (len(recommender.users), len(recommender.items)) == (31, 201)
+    frame = recommender.recommend(["u1", "u30"], k=4, where={"kind": "kind3"})
+    assert frame["item"].to_list() == [f"i{title.removeprefix('Thing ')}" for title in frame["title"]]
+    assert len(frame) == 8
+    assert set(frame["title"].str.split(" ").list[1].cast(pl.Int64) % 20) == {3}

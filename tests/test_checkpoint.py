@@ -12,6 +12,7 @@ import torch
 from gaterec.checkpoint import clear_states, load_run, load_state, read_info, save_state
 from gaterec.errors import RunError
 from gaterec.files import read_tensors, write_tensors
+from gaterec.models import MODELS
 from gaterec.run import run
 from gaterec.train import Course, TrainingState
 from tests.commands import write_log
@@ -55,6 +56,19 @@ def test_a_whole_folder(trained: Path) -> None:
     tensors, about = read_tensors(trained / "weights.safetensors")
     assert about == {"model": "HGN"}
     assert all(torch.equal(tensors[name], value) for name, value in loaded.model.state_dict().items())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_loading_draws_nothing_and_leaves_no_weight_unread(model: str, tmp_path: Path) -> None:
+    own: dict[str, Any] = {"epochs": 1, "checkpoint_dir": str(tmp_path / "saved"), "state": "ERROR", "MAX_ITEM_LIST_LENGTH": 5}
+    folder = run(model, write_log(tmp_path / "a.csv"), config_dict=own)["folder"]
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    loaded = load_run(folder).model.state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    tensors, _ = read_tensors(folder / "weights.safetensors")
+    assert loaded.keys() == tensors.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
 
 
 def test_the_dataset_is_not_needed(folder: Path) -> None:

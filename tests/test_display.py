@@ -1,5 +1,7 @@
 """What a person sees: tables that fit, text that is not taken for markup, and the reason for stopping."""
 
+import re
+
 import pytest
 
 from gaterec.display import Display
@@ -48,3 +50,14 @@ def test_the_last_epoch_and_the_reason_for_stopping_are_told(display: Display, c
     shown = capsys.readouterr().out
     assert "epoch 3/300" in shown
     assert "stopped after epoch 3: 2 validations without progress" in shown
+
+
+def test_where_no_one_looks_people_are_told_of_in_lines(
+    display: Display, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with display.people(2_000) as tell:
+        tell(1_000)
+        assert capsys.readouterr().out == ""
+        monkeypatch.setattr(Display, "SECONDS_BETWEEN_LINES", 0.0)
+        tell(1_500)
+    assert re.fullmatch(r"1,500 of 2,000 people, [\d,]+ people/s\n", capsys.readouterr().out)

@@ -15,7 +15,7 @@ from gaterec.data.interactions import Interactions
 from gaterec.errors import RequestError, RunError
 from gaterec.evaluate import EncoderScorer
 from gaterec.models import MODELS
-from gaterec.recommend import Recommender, load
+from gaterec.recommend import Answer, Recommender, load
 from tests.commands import write_log
 
 SMALL = {"embedding_size": 4, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 2, "state": "WARNING"}
@@ -154,6 +154,9 @@ def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
         (lambda: recommender.recommend(["nobody"], strict=True), "user 'nobody': the run knows no such person"),
         (lambda: recommender.recommend(["u1"], histories=[[], []]), "histories: expected one for each of the 1 users, found 2"),
         (lambda: recommender.recommend(["u1"], k=0), "k: expected a whole number from 1 on, found 0"),
+        (lambda: recommender.request("u1", k=True), "k: expected a whole number from 1 on, found True"),
+        (lambda: recommender.recommend(["u1"], diversity=1.5), "diversity: expected a number from 0 to 1, found 1.5"),
+        (lambda: recommender.recommend(["u1"], diversity=float("nan")), "diversity: expected a number from 0 to 1, found nan"),
         (lambda: recommender.recommend(), "expected users, histories, or both"),
         (lambda: recommender.similar_items("i99"), "no such item"),
     ):
@@ -167,3 +170,95 @@ def test_a_run_without_histories_is_refused(folder: Path, tmp_path: Path) -> Non
     (copy / "histories.safetensors").unlink()
     with pytest.raises(RunError, match="has no histories, as it was made by an older gaterec; train it again"):
         load(copy)
+
+
+def answered(recommender: Recommender, answer: Answer) -> list[str]:
+    return recommender.items.to_series(0).gather(answer.items).to_list()
+
+
+def test_each_request_of_a_batch_has_its_own_filters(recommender: Recommender) -> None:
+    asked: list[dict[str, Any]] = [
+        {"k": 3},
+        {"k": 30, "seen": True},
+        {"k": 5, "deny": ["i1", "i2"], "where": {"kind": "funny"}},
+        {"k": 20, "allow": ["i4", "i5", "i6"]},
+        {"k": 4, "allow": ["i4", "i5", "i6", "i7", "i8"], "deny": ["i5"], "where": {"kind": "funny"}, "seen": True},
+        {"k": 2, "allow": []},
+        {"k": 3, "diversity": 0.5},
+    ]
+    users = ["u1", "u2", "u1", "nobody", "u3", "u4", "u5"]
+    answers = recommender.answer([recommender.request(user, **filters) for user, filters in zip(users, asked, strict=True)])
+    for user, filters, answer in zip(users, asked, answers, strict=True):
+        alone = recommender.recommend([user], **filters)
+        assert answered(recommender, answer) == alone["item"].to_list()
+        assert answer.scores == pytest.approx(alone["score"].to_numpy(), abs=1e-6)
+    assert [len(answer.items) for answer in answers[:3]] == [3, 20, 5]
+    assert answered(recommender, answers[4]) == [item for item in answered(recommender, answers[4]) if item in {"i7"}]
+    assert len(answers[5].items) == 0
+    assert recommender.answer([]) == []
+
+
+def test_the_order_of_a_batch_changes_no_answer(recommender: Recommender) -> None:
+    requests = [recommender.request(f"u{n}", ["i1"] * (n % 3), k=1 + n % 7) for n in range(40)]
+    forwards, backwards = recommender.answer(requests), recommender.answer(requests[::-1])[::-1]
+    for request, one, other in zip(requests, forwards, backwards, strict=True):
+        (alone,) = recommender.answer([request])
+        assert one.items.tolist() == other.items.tolist() == alone.items.tolist()
+        assert one.scores == pytest.approx(alone.scores, abs=1e-6)
+
+
+def test_a_history_from_outside_goes_on_where_it_was(recommender: Recommender, folder: Path) -> None:
+    fresh = load(folder)
+    for length in range(1, 9):
+        history = [f"i{n}" for n in range(length)]
+        (answer,) = recommender.answer([recommender.request("u1", history, k=5)])
+        (stranger,) = recommender.answer([recommender.request("visitor", history, k=5)])
+        for user, found in (("u1", answer), ("visitor", stranger)):
+            person = fresh.people([user], [history])
+            assert found.items.tolist() == fresh.best(person, 5, seen=False)[0][0].tolist()
+    assert (recommender.following.hits, recommender.following.misses) == (14, 2)
+
+
+def test_diverse_lists_hold_the_best_item_and_more_kinds_of_others(recommender: Recommender) -> None:
+    plain, diverse = (lists(recommender.recommend(["u1"], k=6, diversity=diversity))["u1"] for diversity in (0.0, 0.9))
+    assert plain[0] == diverse[0]
+    assert plain != diverse
+    vectors = torch.nn.functional.normalize(recommender.model.item_table()[0].detach(), dim=1)
+
+    def alike(items: list[str]) -> float:
+        chosen = vectors[[recommender.item_number(item) for item in items]]
+        return float((chosen @ chosen.T).sum())
+
+    assert alike(diverse) < alike(plain)
+
+
+def test_lists_in_files_are_those_on_the_screen(recommender: Recommender, tmp_path: Path) -> None:
+    everybody = recommender.users.to_series(0).to_list()[1:]
+    done: list[int] = []
+    filters: dict[str, Any] = {"k": 4, "deny": ["i1"], "allow": [f"i{n}" for n in range(15)], "where": {"kind": "sad"}, "seen": True}
+    assert recommender.recommend_to(tmp_path / "all", **filters, tell=done.append, per_file=25) == 60
+    assert done == [25, 50, 60]
+    assert len(list((tmp_path / "all").glob("part-*.parquet"))) == 3
+    found = pl.read_parquet(tmp_path / "all" / "*.parquet")
+    expected = recommender.recommend(everybody, **filters)
+    assert found.drop("score").equals(expected.drop("score"))
+    assert found["score"].to_list() == pytest.approx(expected["score"].to_list(), abs=1e-6)
+    assert set(found["item"]) <= set(filters["allow"]) - {"i1"}
+
+    recommender.update("u2", "i9")
+    for diversity in (0.0, 0.5):
+        asked = (name for name in ("u2", "nobody", 7))
+        assert recommender.recommend_to(tmp_path / "some", asked, 3, diversity=diversity) == 3
+        found = pl.read_parquet(tmp_path / "some" / "*.parquet")
+        assert found.equals(recommender.recommend(["u2", "nobody", 7], 3, diversity=diversity))
+        assert found["based_on"].unique(maintain_order=True).to_list() == ["person and history", "popularity"]
+
+
+def test_lists_are_written_whole_or_not_at_all(recommender: Recommender, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="user 'nobody': the run knows no such person"):
+        recommender.recommend_to(tmp_path / "out", ["u1", "nobody"], strict=True, per_file=1)
+    assert list(tmp_path.iterdir()) == []
+    assert recommender.recommend_to(tmp_path / "out", []) == 0
+    (tmp_path / "out" / "letter.txt").write_text("dear")
+    with pytest.raises(RequestError, match=r"expected a new folder, or one of such lists, found letter\.txt in it"):
+        recommender.recommend_to(tmp_path / "out")

@@ -54,6 +54,26 @@ def test_everybody_goes_to_a_folder_that_is_written_whole(saved: Path, tmp_path:
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
 
 
+@pytest.mark.parametrize("kind", ["txt", "csv", "tsv", "parquet"])
+def test_ids_come_from_a_file(saved: Path, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / f"people.{kind}"
+    frame = pl.DataFrame({"who": ["u1", "u2", "7"], "age": [1, 2, 3]})
+    if kind == "txt":
+        file.write_text("u1\n\nu2 \n7\n")
+    elif kind == "parquet":
+        frame.write_parquet(file)
+    else:
+        frame.write_csv(file, separator="," if kind == "csv" else "\t")
+    assert gaterec("recommend", saved, f"--users=@{file}", "-k", 2, f"--out={tmp_path / 'lists'}").code == 0
+    assert pl.read_parquet(tmp_path / "lists" / "*.parquet")["user"].to_list() == ["u1", "u1", "u2", "u2", "7", "7"]
+    assert gaterec("recommend", saved, f"--users=@{file}", "-k", 2).out.count("u1 ") == 2
+
+
+def test_diversity_changes_a_list(saved: Path) -> None:
+    plain, same, diverse = (gaterec("recommend", saved, "--users=u1", f"--diversity={value}").out for value in (0, 0.0, 1))
+    assert plain == same != diverse
+
+
 def test_every_part_of_a_score_is_shown(saved: Path) -> None:
     outcome = gaterec("explain", saved, "--user=u1", "--item=i3")
     assert outcome.code == 0
@@ -73,6 +93,9 @@ def test_every_part_of_a_score_is_shown(saved: Path) -> None:
         (["recommend", "SAVED", "--users=u1,u2", "--history=i1"], "history: belongs to one user, found 2"),
         (["recommend", "SAVED", "--users=u1", "--where=kind"], "where: expected COLUMN=VALUE, found 'kind'"),
         (["recommend", "SAVED", "--users=u1", "--why", "--out=x"], "why: reasons are for the screen; leave --out or --why out"),
+        (["recommend", "SAVED", "--users=u1", "--diversity=2"], "diversity: expected a number from 0 to 1, found 2.0"),
+        (["recommend", "SAVED", "--users=@nowhere.csv"], "users: nowhere.csv: can't be read: No such file"),
+        (["recommend", "SAVED", "--users=@nowhere"], "users: nowhere: can't be read: "),
         (["recommend", "SAVED", "--users=x", "--strict"], "user 'x': the run knows no such person"),
         (["recommend", "nowhere", "--users=x"], "nowhere: expected a run folder, or a folder of them, found no such folder"),
         (["explain", "SAVED", "--item=i1"], "explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id"),

@@ -37,7 +37,7 @@ class Person:
 
     @property
     def basis(self) -> str:
-        """What recommendations for them are based on."""
+        """What recommendations for them are based on, one of BASES."""
         return BASES[0 if not len(self.items) else 1 if not self.number else 2]
 
 
@@ -63,8 +63,8 @@ class Histories(NamedTuple):
         return cls(np.array([person.number for person in people]), items, counts.cumsum() - counts, counts)
 
     def basis(self) -> np.ndarray:
-        """(C,) see Person.basis."""
-        return np.array(BASES)[np.where(self.counts == 0, 0, np.where(self.numbers == 0, 1, 2))]
+        """(C,) which of BASES, see Person.basis."""
+        return np.where(self.counts == 0, 0, np.where(self.numbers == 0, 1, 2))
 
     def events(self) -> np.ndarray:
         """(M,) those of the first person, then those of the second, and so on."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from gaterec.checkpoint import LoadedRun, load_histories, load_run
 from gaterec.diversity import candidates, diverse
 from gaterec.errors import RequestError, nearest
-from gaterec.following import Following, Histories, Person
+from gaterec.following import BASES, Following, Histories, Person
 from gaterec.index import Index, Nearest, read_index
 from gaterec.kernels.best import Catalogue, product
 from gaterec.models.encoder import SequenceEncoder
@@ -134,16 +134,16 @@ class Recommender:
             )
         )
         ids = pl.Series([person.id for person in people], dtype=pl.String).gather(row)
-        return self._frame(ids, ranks, items, scores, np.array([person.basis for person in people], dtype=str)[row])
+        return self._frame(ids, ranks, items, scores, Histories.of(people).basis()[row] if people else row)
 
     def _frame(self, ids: pl.Series, ranks: np.ndarray, items: np.ndarray, scores: np.ndarray, based_on: np.ndarray) -> pl.DataFrame:
-        """Likewise, of one row per item."""
+        """Likewise, of one row per item; based_on is a number of BASES."""
         columns = {
             "user": ids,
             "rank": ranks,
             "item": self.run.items.to_series(0).gather(items),
             "score": scores,
-            "based_on": pl.Series(based_on, dtype=pl.String),
+            "based_on": pl.Series(BASES).gather(based_on),
         }
         return pl.DataFrame(columns if self.titles is None else {**columns, "title": self.titles.gather(items)})
 
@@ -304,7 +304,7 @@ class Recommender:
     @torch.inference_mode()
     def scores(self, people: Sequence[Person]) -> Tensor:
         """(C, V) the scores of all items, -inf for padding; of people without events the items' counts in training."""
-        scores = self._catalogue.score(self._features(self.queries(people), _nobody(people)), slice(0, len(self._items) + 1))
+        scores = self._catalogue.score(self._features(self.queries(people), _nobody(people)), slice(None), None)
         scores[:, 0] = -torch.inf
         return scores
 
@@ -344,7 +344,7 @@ class Recommender:
             catalogue = Catalogue(product(table), lot)
             return catalogue if self.index is None else Nearest(self.index, catalogue)
 
-        def score(queries: Tensor, items: slice) -> Tensor:
+        def score(queries: Tensor, items: slice, memory: Tensor | None) -> Tensor:
             scores = model.scores(queries[:, :-2])
             return torch.where(queries[:, -1:] > 0, counts, scores)
 
@@ -368,7 +368,7 @@ class Recommender:
         self, k: Any, seen: bool, deny: Iterable[Any], allow: Iterable[Any] | None, where: Mapping[str, Any] | None, diversity: float
     ) -> dict[str, Any]:
         """All of a Request but the person."""
-        if not isinstance(k, int) or k < 1:
+        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise RequestError(f"k: expected a whole number from 1 on, found {k!r}")
         if not isinstance(diversity, int | float) or not 0 <= diversity <= 1:
             raise RequestError(f"diversity: expected a number from 0 to 1, found {diversity!r}")

@@ -5,36 +5,38 @@ of the catalogue are the same whatever the queries, and a query alone is asked t
 the library of matrix products), so that a query finds the same bits alone and in company, as far as that library keeps to its ways.
 """
 
+import threading
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from gaterec.kernels.ranking import SCORES_AT_A_TIME
 from gaterec.kernels.threads import in_threads
 from gaterec.kernels.topk import best_items, merge
 
 ITEMS = 1 << 17
 """So many items are a part of the catalogue, at most."""
 ROWS = 64
-"""A tile may have so many queries, or more where the catalogue is small: products of fewer rows are slower by the row."""
+"""A tile has so many queries: fewer are slower by the row, and more leave the cache."""
 
 Restrict = Callable[[Tensor, slice, slice], None]
 """Strikes out of the scores of these queries for these items, in place, what may not come, by -inf."""
 
 
-Score = Callable[[Tensor, slice], Tensor]
-"""(C, F) queries and which items -> (C, items there), new memory."""
+Score = Callable[[Tensor, slice, Tensor | None], Tensor]
+"""(C, F) queries, which items, and memory for at least C times so many numbers that may be used -> (C, items there)."""
 
 
 def product(table: Tensor) -> Score:
     """Scores by inner product with the columns of (F, V)."""
     table = table.contiguous()
 
-    def score(queries: Tensor, items: slice) -> Tensor:
+    def score(queries: Tensor, items: slice, memory: Tensor | None) -> Tensor:
+        part = table[:, items]
         if len(queries) == 1:
-            return (queries.expand(2, -1) @ table[:, items])[:1]
-        return queries @ table[:, items]
+            return (queries.expand(2, -1) @ part)[:1]
+        out = None if memory is None else memory[: len(queries) * part.shape[1]].view(len(queries), -1)
+        return torch.mm(queries, part, out=out)
 
     return score
 
@@ -57,14 +59,18 @@ class Catalogue:
         """(C, F) -> (C, k) the best items, 0 where none is left, and (C, k) their scores, -inf there; k < V."""
         whole = 4 * k > self._parts[-1].stop - self._parts[-1].start  # lists nearly as long as a part are made of the whole
         parts, lots = ([slice(0, len(self.lot))], [self.lot]) if whole else (self._parts, self._lots)
-        tiles = max(-(-len(queries) // max(ROWS, SCORES_AT_A_TIME // parts[0].stop)), min(torch.get_num_threads(), len(queries) // 2), 1)
+        tiles = max(-(-len(queries) // ROWS), min(torch.get_num_threads(), len(queries) // 2), 1)
         rows, width = _cut(len(queries), tiles), len(parts)
         values = queries.new_empty(len(queries), width, k)
         items = torch.empty(len(queries), width, k, dtype=torch.int64)
 
+        own = threading.local()  # memory that each thread fills again and again
+
         def tile(number: int) -> None:
             row, at = rows[number // width], number % width
-            scores = self.score(queries[row], parts[at])
+            if not hasattr(own, "memory"):
+                own.memory = queries.new_empty(rows[0].stop * parts[0].stop)
+            scores = self.score(queries[row], parts[at], own.memory)
             restrict(scores, row, parts[at])
             values[row, at], found = best_items(scores, k, lots[at], torch.zeros(len(scores), dtype=torch.int64))
             items[row, at] = found + parts[at].start

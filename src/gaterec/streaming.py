@@ -1,0 +1,67 @@
+"""Lists for millions of people as Parquet files: batch after batch, in memory that doesn't grow with how many they are."""
+
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatch
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+from gaterec.errors import RequestError
+from gaterec.files import folder_written_whole
+
+PARTS = "part-*.parquet"
+FILE = 20_000
+"""So many people go into one file."""
+BATCH = 4_000
+"""So many are answered at a time."""
+
+
+def write_lists(
+    folder: Path, users: Iterable[str], lists: Callable[[list[str]], pl.DataFrame], tell: Callable[[int], object], per_file: int = FILE
+) -> int:
+    """Fill a folder with part-00000.parquet, part-00001.parquet, ...; it appears when it is whole, or not at all.
+
+    Args:
+        folder: a new one, or one of such files, which are replaced.
+        users: ids, one after the other.
+        lists: rows for some of them.
+        tell: called with how many are done, after every batch.
+        per_file: so many people go into one file.
+
+    Returns:
+        How many people.
+
+    Raises:
+        RequestError: there is something else in the folder; nothing is written then.
+        RunError: it can't be written.
+    """
+    strange = [file.name for file in folder.iterdir() if not fnmatch(file.name, PARTS)] if folder.is_dir() else []
+    if strange:
+        raise RequestError(f"out: {folder}: expected a new folder, or one of such lists, found {strange[0]} in it; nothing was written")
+    done = 0
+    with folder_written_whole(folder) as part:
+        for number, of_file in enumerate(_batches(users, per_file)):
+            frames = []
+            for batch in _batches(of_file, BATCH):
+                frames.append(lists(batch))
+                done += len(batch)
+                tell(done)
+            pl.concat(frames).write_parquet(part / f"part-{number:05d}.parquet")
+    return done
+
+
+def values(ids: pl.Series) -> Iterator[str]:
+    """All ids, of which few are Python's at a time."""
+    for begin in range(0, len(ids), FILE):
+        yield from ids[begin : begin + FILE].to_list()
+
+
+def _batches(things: Iterable[str], size: int) -> Iterator[list[str]]:
+    """
+    >>> list(_batches("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    waiting = iter(things)
+    while batch := list(islice(waiting, size)):
+        yield batch
