@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from statistics import median
 from typing import Any, NamedTuple
 
-import faiss
 import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Benchmark, Options, Row, ratio
+from benchmarks.harness import Benchmark, Options, Row, Skipped, ratio
 from benchmarks.training import Training, settings_for
 from gaterec.index import CARE, KINDS, LINKS, build, exact_best, exact_scores
 from gaterec.models.encoder import masked_bias
@@ -25,8 +25,11 @@ HISTORY, IN_A_SERIES, FAVOURITES = 40, 500, 4
 EPOCHS, QUERIES, TIMED = 2, 1_000, 500
 
 
-def measure(options: Options) -> Iterator[Row]:
+def measure(options: Options) -> Iterator[Row | Skipped]:
     """One row per kind of index over all items; then graphs over a tenth of them, by equally long vectors and by raw products."""
+    if find_spec("faiss") is None:
+        yield Skipped("index", "FAISS is not installed; pip install 'gaterec[index]'")
+        return
     items = ITEMS if options.events is None else max(options.events // EVENTS, 20_000)
     table = trained(items, options)
     step = items // min(FEWER, items)
@@ -43,7 +46,7 @@ def measure(options: Options) -> Iterator[Row]:
         p50, p99 = ({name: np.percentile(rounds, of, axis=1).tolist() for name, rounds in times.items()} for of in (50, 99))
         yield {
             "index": kind,
-            "items": items,
+            "items": len(table.weight) - 1,
             "built": index.about["seconds_to_build"],
             "effort": index.about["effort"],
             "recall@10": index.about["recall"],
@@ -56,7 +59,7 @@ def measure(options: Options) -> Iterator[Row]:
         }
     options.tell(f"index: graphs over {len(fewer.weight):,} items, with and without equal lengths ...")
     index = build("hnsw", fewer.weight, fewer.bias, fewer.queries[:QUERIES])
-    about = {"items": len(fewer.weight), "effort": index.about["effort"]}
+    about = {"items": len(fewer.weight) - 1, "effort": index.about["effort"]}
     yield {"index": "hnsw", **about, "built": index.about["seconds_to_build"], "recall@10": index.about["recall"]}
     seconds, found = raw_products(fewer, index.about["effort"])
     yield {"index": "hnsw by raw products", **about, "built": seconds, "recall@10": found}
@@ -133,6 +136,8 @@ def in_rounds(contenders: dict[str, Callable[[Tensor], object]], queries: Tensor
 
 def raw_products(table: Table, effort: int) -> tuple[float, float]:
     """Seconds to build a graph by the products themselves, and its recall at the same effort."""
+    import faiss
+
     vectors = torch.cat([table.weight, table.bias[:, None]], 1)[1:]
     queries, mask = table.queries[:QUERIES], masked_bias(table.weight, table.bias)
     begin = time.perf_counter()
