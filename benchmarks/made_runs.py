@@ -60,7 +60,9 @@ def made_run(folder: Path, users: int, items: int, d: int = 64, seed: int = 0, *
         pl.Series("kind", [None, *(f"kind{number % KINDS}" for number in range(1, items + 1))]),
         pl.Series("training_count", counts),
     )
-    model = model_class("HGN")(users + 1, items + 1, window, settings.model_settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = model_class("HGN")(users + 1, items + 1, window, settings.model_settings)
     assert isinstance(model, HGN)
     _fill(model, counts, seed)
     info: dict[str, Any] = {

@@ -125,7 +125,7 @@ def test_the_page_is_made_from_the_results() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(read_results(RESULTS, command.NAMES))
 
 
-SIMULATED = {"scaling", "catalogue", "prepare", "startup", "recommending", "index"}
+SIMULATED = {"recommending", "index", "scaling", "catalogue", "prepare", "startup"}
 """Benchmarks that make their own data."""
 
 

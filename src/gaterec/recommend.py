@@ -16,7 +16,7 @@ from torch import Tensor
 from gaterec.checkpoint import LoadedRun, load_histories, load_run
 from gaterec.diversity import candidates, diverse
 from gaterec.errors import RequestError, nearest
-from gaterec.following import BASES, Following, Histories, Person
+from gaterec.following import AT_A_TIME, BASES, Following, Histories, Person
 from gaterec.index import Index, Nearest, read_index
 from gaterec.kernels.best import Catalogue, product
 from gaterec.models.encoder import SequenceEncoder
@@ -214,6 +214,10 @@ class Recommender:
         (person,) = self.people(None if user is None else [user], [history or ()], strict=strict)
         return Request(person, **self._filters(k, seen, deny, allow, where, diversity))
 
+    def warm(self) -> None:
+        """Make now what the first request would have to wait for."""
+        self.answer([self.request(history=[self.run.items.item(1, 0)])])
+
     @torch.inference_mode()
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """The best items for each request, whatever each asks, by one matrix product for all of them.
@@ -224,9 +228,10 @@ class Recommender:
             return []
         wanted = [candidates(request.k) if request.diversity else request.k for request in requests]
         people = [request.person for request in requests]
-        best, found = self._catalogue.best(
-            self._features(self.following.queries(people), _nobody(people)), min(max(wanted), len(self._items)), Restriction.of(requests)
-        )
+        # Whoever is one of very many isn't waited for by others, and would drive out those who are.
+        queries = self.following.queries(people, follow=len(people) <= AT_A_TIME)
+        features = self._features(queries, _nobody(people))
+        best, found = self._catalogue.best(features, min(max(wanted), len(self._items)), Restriction.of(requests))
         answers = []
         for request, most, items, scores in zip(requests, wanted, best, found, strict=True):
             count = min(int(items.count_nonzero()), most)
