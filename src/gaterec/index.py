@@ -40,7 +40,7 @@ from gaterec.request import Restriction
 
 FORMAT = 1
 """The version of the files' layout; a newer one is refused."""
-KINDS = {"hnsw": "graphs, fastest to search (HNSW: Malkov and Yashunin, 2020)", "ivf": "cells, fastest to build (inverted files)"}
+KINDS = {"hnsw": "a graph of near items (Malkov and Yashunin, 2020)", "ivf": "cells of near items (inverted files), quicker to build"}
 SMALLEST = 1_000
 """Fewer items are scored faster than an index is asked."""
 K, RECALL, ASKED, TIMED = 10, 0.95, 1_000, 200
