@@ -29,6 +29,11 @@ NAMES = (
     "tune_workers",
     "tune_overhead",
     "events",
+    "serving",
+    "serving_overload",
+    "serving_reload",
+    "serving_kills",
+    "serving_start",
 )
 """The modules of this package that hold a BENCHMARK, in the order in which they run and stand on the page."""
 

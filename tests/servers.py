@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -43,9 +44,9 @@ class Running:
 
 
 @contextmanager
-def serving(folder: Path, events: Path | str, *options: object) -> Iterator[Running]:
-    """`gaterec serve FOLDER` at a free port, from when it listens until the block ends."""
-    process = start("serve", folder, "--port=0", f"--events={events}", *options)
+def serving(folder: Path, events: Path | str, *options: object, **process_options: Any) -> Iterator[Running]:
+    """`gaterec serve FOLDER` at a free port, from when it listens until the block ends; see also tests.commands.start."""
+    process = start("serve", folder, "--port=0", f"--events={events}", *options, **process_options)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()

@@ -39,9 +39,9 @@ Value = Annotated[str, StringConstraints(max_length=ID_LENGTH), AfterValidator(_
 
 
 class Question(BaseModel):
-    """What clients send: nothing but what is named here."""
+    """What clients send: nothing but what is named here, and no number in quotation marks."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Filters(Question):

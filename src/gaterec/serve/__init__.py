@@ -5,6 +5,7 @@ app.py        which path does what
 service.py    what is done: the one thread that has the model, and the store of events
 batching.py   requests that come together are answered together; a bounded queue, deadlines
 live.py       the run that answers, and how another takes its place
+connections.py  what stands before that: the head of a request comes soon and is not too large
 guard.py      what stands before every request: token, origin, limits, headers
 problems.py   errors as people and programs read them (RFC 9457)
 metrics.py    what Prometheus reads

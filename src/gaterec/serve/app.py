@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 import gaterec
@@ -86,6 +87,21 @@ class Options:
     at_a_time: int = 1000
     watch: float = 2.0
     retention: float | None = None
+
+
+class _IdInPath(Convertor[str]):
+    """The rest of a path, whatever is in it. Starlette's own `path` ends before a line break, so that the id would be another person's."""
+
+    regex = r"(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", _IdInPath())
 
 
 def make_app(service: Service, options: Options) -> FastAPI:
@@ -199,7 +215,7 @@ def make_app(service: Service, options: Options) -> FastAPI:
         """What counts for a person, the latest events of it."""
         return _sent(await service.ask(PersonRequest(check_text(user), limit)))
 
-    @app.delete("/users/{user:path}", tags=["people"], response_model=DeleteAnswer)
+    @app.delete("/users/{user:id}", tags=["people"], response_model=DeleteAnswer)
     async def delete(user: Annotated[str, InPath(min_length=1, max_length=ID_LENGTH)]) -> Response:
         """Delete all events of a person, and use nothing more of what the run knows of them."""
         deleted = await asyncio.to_thread(store.delete, check_text(user))

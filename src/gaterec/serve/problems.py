@@ -9,6 +9,9 @@ from starlette.responses import Response
 RETRY_AFTER = "1"
 """Seconds after which a refused client may try again."""
 
+UNREAD = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+"""After these nobody reads what may still come of the request, so its connection ends."""
+
 
 class ProblemError(Exception):
     """Ends a request.
@@ -28,5 +31,6 @@ def problem(status: int, name: str, detail: str, headers: Mapping[str, str] | No
     """The answer that tells a problem."""
     content = {"type": f"urn:gaterec:problem:{name}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     more = {"retry-after": RETRY_AFTER} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    more |= {"connection": "close"} if status in UNREAD else {}
     more |= {"www-authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
     return Response(json.dumps(content), status, {**(headers or {}), **more}, "application/problem+json")

@@ -13,6 +13,7 @@ import uvicorn
 
 from gaterec.errors import SettingsError
 from gaterec.serve.app import Options, make_app
+from gaterec.serve.connections import Connection
 from gaterec.serve.events import open_store
 from gaterec.serve.live import Live
 from gaterec.serve.metrics import Metrics
@@ -66,9 +67,11 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=DRAIN,
             timeout_keep_alive=30,
             lifespan="on",
+            http=Connection,
         )
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{place.getsockname()[1]}/"
