@@ -24,6 +24,7 @@ NAMES = (
     "quality",
     "new_people",
     "recommending",
+    "index",
     "tune",
     "tune_workers",
     "tune_overhead",

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import catalogue, tune, tune_overhead, tune_workers
+from benchmarks import catalogue, index, tune, tune_overhead, tune_workers
 from benchmarks.harness import (
     PAGE,
     RESULTS,
@@ -125,7 +125,7 @@ def test_the_page_is_made_from_the_results() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(read_results(RESULTS, command.NAMES))
 
 
-SIMULATED = {"recommending", "scaling", "catalogue", "prepare", "startup", "events"} | {
+SIMULATED = {"recommending", "index", "scaling", "catalogue", "prepare", "startup", "events"} | {
     name for name in command.NAMES if name.startswith("serving")
 }
 """Benchmarks that make their own data."""
@@ -180,6 +180,22 @@ def test_a_peer_that_is_not_there_is_skipped_by_name(monkeypatch: pytest.MonkeyP
     found = peer_python.__wrapped__()
     assert isinstance(found, Skipped)
     assert "GATEREC_PEER_PYTHON" in found.why
+
+
+def test_an_index_is_measured_on_a_log_that_holds_every_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = index.log(2_000)
+    assert log["item_id"].n_unique() == 2_000
+    assert set(log["user_id"].value_counts()["count"]) == {index.HISTORY}
+    table = index.Table(torch.randn(3_001, 8), torch.randn(3_001), torch.randn(60, 8))
+    monkeypatch.setattr(index, "trained", lambda items, options: table)
+    rows = list(index.measure(Options(repeats=1, events=100_000, tell=lambda text: None)))
+    assert [row["index"] for row in rows if isinstance(row, dict)] == ["hnsw", "ivf", "hnsw", "hnsw by raw products"]
+    for row in rows:
+        assert isinstance(row, dict)
+        assert set(row) <= set(index.BENCHMARK.columns)
+        found = row["recall@10"]
+        assert isinstance(found, float)
+        assert 0.5 < found <= 1
 
 
 def test_the_cases_of_the_catalogue_step_and_know_their_memory() -> None:

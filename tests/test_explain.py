@@ -106,8 +106,7 @@ def test_the_frame_of_a_model_that_is_no_sum(tmp_path: Path) -> None:
     assert frame["value"].to_list() == found.events["total"].to_list()
 
 
-def test_long_histories_and_large_scores_still_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gaterec.explain.AT_A_TIME", 2**22)
+def test_long_histories_and_large_scores_still_sum(tmp_path: Path) -> None:
     recommender = trained(tmp_path, embedding_size=32, MAX_ITEM_LIST_LENGTH=300, epochs=1)
     with torch.no_grad():
         for weight in recommender.model.parameters():
@@ -129,3 +128,11 @@ def test_nothing_to_explain(tmp_path: Path) -> None:
         explain(recommender, "u1", "i1", ["i3", "y"])
     with pytest.raises(RequestError, match=r"explain: for whom\? expected a user, or the history of somebody without an id"):
         explain(recommender, None, "i1", [])
+
+
+@pytest.mark.parametrize("model", ["HGN", "SASRec", "ItemKNN"])
+def test_without_the_only_event_there_is_no_score_to_compare_with(tmp_path: Path, model: str) -> None:
+    found = trained(tmp_path, model, epochs=1).explain(None, "i1", ["i2"])
+    assert found.events["what_if"].to_list() == [None]
+    if found.method == LEFT_OUT:
+        assert found.events["total"].to_list() == pytest.approx([found.score])

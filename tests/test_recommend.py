@@ -219,6 +219,15 @@ def test_a_history_from_outside_goes_on_where_it_was(recommender: Recommender, f
     assert (recommender.following.hits, recommender.following.misses) == (14, 2)
 
 
+def test_very_many_at_once_drive_nobody_out(recommender: Recommender) -> None:
+    recommender.warm()
+    recommender.recommend(["u1"])
+    recommender.recommend([f"visitor {n}" for n in range(300)], histories=[["i1"]] * 300)
+    assert len(recommender.following) == 1
+    recommender.recommend(["u1"], histories=[["i2"]])
+    assert (recommender.following.hits, recommender.following.misses) == (1, 1)
+
+
 def test_diverse_lists_hold_the_best_item_and_more_kinds_of_others(recommender: Recommender) -> None:
     plain, diverse = (lists(recommender.recommend(["u1"], k=6, diversity=diversity))["u1"] for diversity in (0.0, 0.9))
     assert plain[0] == diverse[0]

@@ -9,6 +9,7 @@ A run folder holds all that judging, serving and explaining need, without the da
     items.parquet         ids of items likewise (row 0 is padding) with the columns of the `.item` file, and how often each was chosen
     ranks.parquet         the rank of every held-out test item
     report.html           a page to look at
+    index/                an approximate index over the items, where one was asked for (see gaterec.index)
 
 A state is one file per saved epoch in a folder `NAME.training` beside it; the two latest are kept, so that a broken one has a predecessor.
 """
@@ -54,7 +55,7 @@ IN_RUN_JSON: dict[str, type | tuple[type, ...]] = {
 """What run.json can't lack, and the type of each."""
 
 SAME_BITS_ANYWAY = frozenset(
-    {"checkpoint_dir", "data_path", "show_progress", "state", "log_wandb", "wandb_project", "log_tensorboard"}
+    {"checkpoint_dir", "data_path", "show_progress", "state", "log_wandb", "wandb_project", "log_tensorboard", "index"}
     | {"loss_decimal_place", "metric_decimal_place"}
 )
 """Settings that change where things go or how they look, but not what comes out."""

@@ -171,6 +171,7 @@ def recommend(
     strict: Annotated[bool, typer.Option("--strict", help="refuse people whom the run does not know")] = False,
     diversity: Annotated[float, typer.Option("--diversity", help="0 to 1, how much unlike each other a list's items are to be")] = 0.0,
     out: Annotated[Path | None, typer.Option("--out", help="a folder of Parquet files in place of a table on the screen")] = None,
+    index: Annotated[str | None, typer.Option("--index", help="hnsw or ivf, or none to score all items [default: the run's]")] = None,
 ) -> None:
     """What people would choose next, by a trained run."""
     from gaterec.recommend_command import recommend
@@ -188,7 +189,30 @@ def recommend(
         strict=strict,
         diversity=diversity,
         out=out,
+        index=index,
     )
+
+
+@app.command()
+def index(
+    folder: RUN, kind: Annotated[str, typer.Option("--index", help="hnsw (a graph) or ivf (cells, quicker to build)")] = "hnsw"
+) -> None:
+    """Build an approximate index into a run folder, for very large catalogues, and measure its recall on people's queries."""
+    from gaterec.index import index
+
+    index(folder, kind)
+
+
+@app.command()
+def export(
+    folder: RUN,
+    out: Annotated[Path, typer.Option("--out", help="the folder to make; an earlier export is replaced")],
+    kind: Annotated[str, typer.Option("--format", help="onnx (encoder and items), or the items alone: parquet or numpy")] = "onnx",
+) -> None:
+    """A run for other programs: the encoder for ONNX Runtime, checked against PyTorch, or the items' vectors for a vector store."""
+    from gaterec.export import export
+
+    export(folder, kind, out)
 
 
 @app.command()

@@ -5,7 +5,7 @@
 Models that are no such sum (attention, recurrence, convolution) are explained by leaving one event out at a time, and say so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from gaterec.recommend import Person, Recommender
 
 EXACT, LEFT_OUT = "exact sum", "leave-one-event-out"
 AT_A_TIME = 2**26
-"""What-if scores are computed in parts, so that no more numbers than about these are held: scores of items, and gates of windows."""
+"""Scores of all items, where an item has none by itself, are computed for so few people at a time that about these numbers are held."""
 MOST_OPEN = 3
 """So many features of an event are named: those whose gates are most open."""
 
@@ -35,7 +35,7 @@ class Explanation:
         lasting: of the person's lasting taste; None where the model doesn't part it off.
         bias: of the item alone; None likewise.
         events: one row per event in reach, the latest last: item, title where there is one, gated, direct (their parts), total, instance_gate, and
-            what_if: the score without that event, computed anew.
+            what_if: the score without that event, computed anew; None for an only event.
         feature_gates: (T, D) how far each feature of each event is open; None without such a gate.
     """
 
@@ -144,14 +144,13 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
     items = person.items[-recommender.settings.MAX_ITEM_LIST_LENGTH :]
     before = len(person.items) - len(items)
     without = [Person(person.id, person.number, np.delete(person.items, before + place)) for place in range(len(items))]
-    asked = [person, *without]
-    step = max(1, AT_A_TIME // max(len(recommender.items), len(items) ** 2))
-    parts = [recommender.scores(asked[begin : begin + step])[:, target] for begin in range(0, len(asked), step)]
-    score, *what_if = torch.cat(parts).tolist()
+    score, *others = _scores(recommender, [person, *without], target)
+    # Without their only event nothing is known of a person, and what is popular is no score to compare with.
+    what_if = [value if len(other.items) else None for other, value in zip(without, others, strict=True)]
     model = recommender.model
     terms = model.terms(torch.tensor(person.number), torch.from_numpy(items.astype("int64")))
     if terms is None:
-        total = torch.tensor([score - other for other in what_if])
+        total = torch.tensor([score - (value or 0.0) for value in what_if])
         gated = direct = gate = None
         lasting = bias = features = None
     else:
@@ -171,6 +170,17 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
     columns = {"gated": gated, "direct": direct, "total": total, "instance_gate": gate}
     frame = frame.with_columns(
         *(pl.lit(None, pl.Float64).alias(name) if values is None else pl.Series(name, values.tolist()) for name, values in columns.items()),
-        pl.Series("what_if", what_if),
+        pl.Series("what_if", what_if, dtype=pl.Float64),
     )
     return Explanation(person.id, ids[target], score, LEFT_OUT if terms is None else EXACT, lasting, bias, frame, features)
+
+
+def _scores(recommender: Recommender, people: Sequence[Person], item: int) -> list[float]:
+    """(C,) what each of some people, who have events, would score an item."""
+    if recommender.model.inner_product:
+        weight, bias = recommender.model.item_table()
+        scores = recommender.queries(people) @ weight[item]
+        return (scores if bias is None else scores + bias[item]).tolist()
+    step = max(1, AT_A_TIME // len(recommender.items))
+    parts = [recommender.scores(people[begin : begin + step])[:, item] for begin in range(0, len(people), step)]
+    return [float(score) for score in torch.cat(parts)]

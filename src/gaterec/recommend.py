@@ -16,7 +16,8 @@ from torch import Tensor
 from gaterec.checkpoint import LoadedRun, load_histories, load_run
 from gaterec.diversity import candidates, diverse
 from gaterec.errors import RequestError, nearest
-from gaterec.following import BASES, Following, Histories, Person
+from gaterec.following import AT_A_TIME, BASES, Following, Histories, Person
+from gaterec.index import Index, Nearest, read_index
 from gaterec.kernels.best import Catalogue, product
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.request import Answer, Request, Restriction
@@ -40,16 +41,17 @@ class Recommender:
 
     Args:
         run: see gaterec.checkpoint.load_run.
+        index: finds the nearest items without scoring all of them (see gaterec.index); None scores all.
         room: the windows of so many people are remembered.
 
     Attributes:
-        run: likewise.
+        run, index: likewise.
         following: the windows of the people who were here last; its hits and misses are counted.
         titles: (V,) what people know items by; None where the `.item` file has nothing of the kind.
     """
 
-    def __init__(self, run: LoadedRun, *, room: int = 10_000) -> None:
-        self.run = run
+    def __init__(self, run: LoadedRun, *, index: Index | None = None, room: int = 10_000) -> None:
+        self.run, self.index = run, index
         self.following = Following(run.model, run.settings.MAX_ITEM_LIST_LENGTH, room)
         self._where = lru_cache(WHERES)(self._bar)
         self._item, self._offsets = load_histories(run)
@@ -215,6 +217,10 @@ class Recommender:
         (person,) = self.people(None if user is None else [user], [history or ()], strict=strict)
         return Request(person, **self._filters(k, seen, deny, allow, where, diversity))
 
+    def warm(self) -> None:
+        """Make now what the first request would have to wait for."""
+        self.answer([self.request(history=[self.run.items.item(1, 0)])])
+
     @torch.inference_mode()
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """The best items for each request, whatever each asks, by one matrix product for all of them.
@@ -225,9 +231,10 @@ class Recommender:
             return []
         wanted = [candidates(request.k) if request.diversity else request.k for request in requests]
         people = [request.person for request in requests]
-        best, found = self._catalogue.best(
-            self._features(self.following.queries(people), _nobody(people)), min(max(wanted), len(self._items)), Restriction.of(requests)
-        )
+        # Whoever is one of very many isn't waited for by others, and would drive out those who are.
+        queries = self.following.queries(people, follow=len(people) <= AT_A_TIME)
+        features = self._features(queries, _nobody(people))
+        best, found = self._catalogue.best(features, min(max(wanted), len(self._items)), Restriction.of(requests))
         answers = []
         for request, most, items, scores in zip(requests, wanted, best, found, strict=True):
             count = min(int(items.count_nonzero()), most)
@@ -347,7 +354,7 @@ class Recommender:
         return items.numpy(), scores.numpy()
 
     @cached_property
-    def _catalogue(self) -> Catalogue:
+    def _catalogue(self) -> Catalogue | Nearest:
         """All items by features of the queries, the item's bias, and how often it was chosen."""
         size, model = len(self._items) + 1, self.model
         counts = torch.from_numpy(self.run.items["training_count"].to_numpy().astype(np.float32))
@@ -356,7 +363,8 @@ class Recommender:
             weight, bias = (part if part is None else part.detach() for part in model.item_table())
             assert weight is not None
             table = torch.cat([weight.T, (torch.zeros(size) if bias is None else bias)[None], counts[None]])
-            return Catalogue(product(table), lot)
+            catalogue = Catalogue(product(table), lot)
+            return catalogue if self.index is None else Nearest(self.index, catalogue)
 
         def score(queries: Tensor, items: slice, memory: Tensor | None) -> Tensor:
             scores = model.scores(queries[:, :-2])
@@ -421,13 +429,18 @@ class Recommender:
         return torch.zeros(len(values)).masked_fill_(torch.from_numpy(~has.fill_null(False).to_numpy()), -torch.inf)
 
 
-def load(folder: str | Path) -> Recommender:
+def load(folder: str | Path, *, index: bool = True) -> Recommender:
     """A run folder as a Recommender; nothing in it is executed and the dataset is not needed.
+
+    Args:
+        index: whether the folder's index is used, where it has one.
 
     Raises:
         RunError: it is not there, half there, corrupt, or of another version.
+        SettingsError: it has an index, and FAISS is not installed.
     """
-    return Recommender(load_run(folder))
+    run = load_run(folder)
+    return Recommender(run, index=read_index(run) if index else None)
 
 
 def titles(items: pl.DataFrame) -> pl.Series | None:

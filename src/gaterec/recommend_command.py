@@ -32,13 +32,19 @@ def recommend(
     strict: bool,
     diversity: float,
     out: Path | None,
+    index: str | None = None,
 ) -> None:
     """Recommend from the command line; see gaterec.recommend.Recommender.recommend.
+
+    Args:
+        index: the kind of the run's index, none to score all items; None takes what there is.
 
     Raises:
         GaterecError: a run that can't be read, or a request that can't be answered, in one line.
     """
-    recommender = load(newest_run(folder))
+    recommender = load(newest_run(folder), index=index != "none")
+    if index not in (None, "none", recommender.index and recommender.index.kind):
+        raise SettingsError(f"index: {recommender.run.folder} has no such index; gaterec index {recommender.run.folder} --index={index}")
     columns = dict(_pair(text) for text in where)
     asked = None if users is None else _people(recommender, users)
     if asked is None and not history:
@@ -119,7 +125,7 @@ def explain(folder: Path, user: str | None, item: str, history: str, out: Path |
     Raises:
         GaterecError: a run that can't be read, or a request that can't be answered, in one line.
     """
-    recommender = load(newest_run(folder))
+    recommender = load(newest_run(folder), index=False)
     if user is None and not history:
         raise SettingsError("explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id")
     found = explanation(recommender, user, item, _ids(history))

@@ -82,6 +82,33 @@ class Restriction:
             {row: request.where for row, request in enumerate(requests) if request.where is not None},
         )
 
+    @property
+    def most(self) -> np.ndarray:
+        """(C,) at most so many items may not come; all of them, more or less, where only some may."""
+        most = np.diff(self._edges) + (0 if self._everywhere is None else int(self._everywhere.isinf().sum()))
+        most[[*self._allow, *self._where]] = np.iinfo(np.int64).max // 2
+        return most
+
+    def bars(self, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """(R, n) whether each of the items (R, n) may not come for the queries (R,), for whom nothing but items that may not come was said."""
+        barred: np.ndarray = items == 0
+        if self._everywhere is not None:
+            barred = barred | np.isneginf(self._everywhere.numpy()[items])
+        wide = max(int(items.max(initial=0)), int(self._items.max(initial=0))) + 1
+        here = np.isin(self._rows, rows)
+        return barred | np.isin(rows[:, None] * wide + items, self._rows[here] * wide + self._items[here])
+
+    def of_rows(self, rows: np.ndarray) -> "Restriction":
+        """The same for these queries (R,) alone, in rising order."""
+        here, place = np.isin(self._rows, rows), {int(row): number for number, row in enumerate(rows)}
+        return Restriction(
+            self._items[here],
+            np.diff(self._edges)[rows],
+            {place[row]: allowed for row, allowed in self._allow.items() if row in place},
+            {place[row]: bar for row, bar in self._where.items() if row in place},
+            self._everywhere,
+        )
+
     def __call__(self, scores: Tensor, rows: slice, items: slice) -> None:
         """See gaterec.kernels.best.Restrict."""
         if self._everywhere is not None:

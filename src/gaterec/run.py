@@ -23,6 +23,7 @@ from gaterec.display import Display
 from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.evaluate import Judgement, describe_protocol, evaluate
 from gaterec.files import check_writable, folder_written_whole
+from gaterec.index import check, in_words, write_index
 from gaterec.loggers import make_loggers
 from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder
@@ -92,11 +93,15 @@ def run(
     with display.stages() as tell:
         prepared = prepare(settings, frame, tell)
     _tell_data(display, prepared, device)
+    if settings.index != "none":
+        check(settings.index, settings.model, len(prepared.interactions.items) - 1)
     fingerprint = prepared.interactions.fingerprint()
     folder = Path(settings.checkpoint_dir) / run_name(settings, prepared.interactions.name, fingerprint)
     if resume and folder.exists():
         display.line(f"{folder}: this run is finished already")
         clear_states(_states(folder))
+        if settings.index != "none" and not (folder / "index").exists():
+            display.line(in_words(write_index(load_run(folder), settings.index)))
         show(display, read_info(folder))
         return _finished_result(folder)
     with reproducible(settings, device):
@@ -105,9 +110,11 @@ def run(
     figures["valid"] = valid
     protocol = describe_protocol(settings, prepared.interactions, prepared.test)
     info = _info(settings, prepared, course, figures, protocol, fingerprint, device)
-    _write_folder(folder, settings, prepared, encoder, judgement, info)
+    about = _write_folder(folder, settings, prepared, encoder, judgement, info)
     clear_states(_states(folder))
     show(display, info)
+    if about is not None:
+        display.line(in_words(about))
     display.line(f"Run folder: {folder} (report.html shows the curves)")
     return _finished_result(folder)
 
@@ -335,7 +342,8 @@ def _info(
 
 def _write_folder(
     folder: Path, settings: Settings, prepared: Prepared, model: SequenceEncoder, judgement: Judgement, info: dict[str, Any]
-) -> None:
+) -> dict[str, Any] | None:
+    """Write the run's folder, whole or not at all; what its index is, where it has one."""
     interactions, cases = prepared.interactions, prepared.test
     items = item_columns(interactions, prepared.log.items, settings.ITEM_ID_FIELD)
     items = items.with_columns(pl.Series("training_count", prepared.counts.numpy()))
@@ -352,6 +360,7 @@ def _write_folder(
     with folder_written_whole(folder) as part:
         write_run(part, model, interactions, users, items, per_answer, info)
         write_report(_report(settings, prepared, judgement, info), part / "report.html")
+        return None if settings.index == "none" else write_index(load_run(part), settings.index)
 
 
 def _report(settings: Settings, prepared: Prepared, judgement: Judgement, info: dict[str, Any]) -> Report:

@@ -125,7 +125,7 @@ class ExplainedEvent(Item):
     direct: float | None = Field(None, description="directly, item to item; likewise")
     total: float = Field(description="both; or how far the score falls without this event, where the score is no sum")
     instance_gate: float | None = Field(None, description="how far the event is let in, 0 to 1")
-    what_if: float = Field(description="the score if this event had not been, computed anew")
+    what_if: float | None = Field(description="the score if this event had not been, computed anew; none for an only event")
 
 
 class ExplainAnswer(BaseModel):

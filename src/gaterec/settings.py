@@ -57,6 +57,10 @@ def none_word(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip() in {"None", "none", "~", ""} else value
 
 
+def _none_in_words(value: Any) -> Any:
+    return "none" if value is None else _lower(value)
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str | int | float) else value
 
@@ -107,6 +111,9 @@ class Environment(Section):
     log_wandb: bool = Field(False, description="log to Weights & Biases (extra wandb)")
     wandb_project: str = Field("gaterec", description="the Weights & Biases project")
     log_tensorboard: bool = Field(False, description="log for TensorBoard beside the run's folder (extra tensorboard)")
+    index: Annotated[Literal["none", "hnsw", "ivf"], BeforeValidator(_none_in_words)] = Field(
+        "none", description="an approximate index in the run's folder, for very large catalogues (extra index); docs/recommending.md"
+    )
 
     @field_validator("gpu_id")
     @classmethod

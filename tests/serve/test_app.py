@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from gaterec.recommend import load
+from tests import postgres
 from tests.serve.conftest import Make
 
 
@@ -249,3 +250,14 @@ def test_the_document_of_the_api_names_every_path(client: TestClient) -> None:
     paths = set(client.get("/openapi.json").json()["paths"])
     assert {"/recommend", "/explain", "/events", "/similar", "/items", "/users/{user}", "/reload", "/metrics", "/ready"} <= paths
     assert client.get("/docs").status_code == client.get("/docs/swagger/swagger-ui-bundle.js").status_code == 200
+
+
+@pytest.mark.skipif(postgres.programs() is None, reason="PostgreSQL is not installed")
+def test_servers_that_share_a_database_see_each_others_events_and_deletions_at_once(make: Make) -> None:
+    with postgres.server() as address, make(events=address) as one, make(events=address) as other:
+        for item in ("i3", "i4", "i5"):
+            assert one.post("/events", json={"user": "stranger", "item": item}).status_code == 201
+            assert other.get("/person", params={"user": "stranger", "limit": 1}).json()["history"][0]["item"] == item
+        assert recommend(other, user="stranger", k=20) == recommend(one, history=["i3", "i4", "i5"], k=20)
+        assert other.delete("/users/stranger").json()["deleted"] == 3
+        assert one.post("/recommend", json={"user": "stranger"}).json()["based_on"] == "popularity"

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -113,7 +112,7 @@ class Guard:
         if self._hosts is not None and _name(host) not in self._hosts:
             raise ProblemError(421, "host", f"host: this server is called {' or '.join(sorted(self._hosts))}")
         origin = headers.get(b"origin")
-        if origin is not None and scope["method"] not in {"GET", "HEAD"} and urlsplit(origin.decode("latin-1")).netloc.lower() != host:
+        if origin is not None and scope["method"] not in {"GET", "HEAD"} and origin.decode("latin-1").lower().partition("://")[2] != host:
             raise ProblemError(403, "origin", "origin: pages of other sites may change nothing here")
         if self._token is not None and not _open(scope["path"]):
             kind, _, shown = headers.get(b"authorization", b"").partition(b" ")

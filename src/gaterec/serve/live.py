@@ -81,6 +81,7 @@ def read(folder: Path) -> Loaded:
     except OSError as error:
         raise RunError(f"{run}: can't be read: {error.strerror}") from None
     recommender = load(run)
+    recommender.warm()
     try_out(recommender)
     return Loaded(recommender, run.name, mark)
 

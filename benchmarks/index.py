@@ -1,0 +1,178 @@
+"""One query of a very large catalogue through an index, beside exact searches of as many items and of a tenth of them."""
+
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from benchmarks.harness import Benchmark, Options, Row, Skipped, ratio
+from benchmarks.training import Training, settings_for
+from gaterec.index import CARE, KINDS, LINKS, build, exact_best, exact_scores
+from gaterec.models.encoder import masked_bias
+from gaterec.prepare import scorer_for
+
+ITEMS, FEWER = 1_000_000, 100_000
+EVENTS = 5
+"""Of each item, on average."""
+HISTORY, IN_A_SERIES, FAVOURITES = 40, 500, 4
+"""Events of each person, items of a series, and series that a person likes."""
+EPOCHS, QUERIES, TIMED = 2, 1_000, 500
+
+
+def measure(options: Options) -> Iterator[Row | Skipped]:
+    """One row per kind of index over all items; then graphs over a tenth of them, by equally long vectors and by raw products."""
+    if find_spec("faiss") is None:
+        yield Skipped("index", "FAISS is not installed; pip install 'gaterec[index]'")
+        return
+    items = ITEMS if options.events is None else max(options.events // EVENTS, 20_000)
+    table = trained(items, options)
+    step = items // min(FEWER, items)
+    fewer = Table(table.weight[::step].contiguous(), table.bias[::step].contiguous(), table.queries)
+    for kind in KINDS:
+        options.tell(f"index: {kind} over {items:,} items ...")
+        index = build(kind, table.weight, table.bias, table.queries[:QUERIES])
+        contenders: dict[str, Callable[[Tensor], object]] = {
+            "index": lambda query, index=index: index.search(query, 10),  # type: ignore[misc]
+            "fewer": exactly(fewer),
+            "exact": exactly(table),
+        }
+        times = in_rounds(contenders, table.queries[-TIMED:], options.repeats)
+        p50, p99 = ({name: np.percentile(rounds, of, axis=1).tolist() for name, rounds in times.items()} for of in (50, 99))
+        yield {
+            "index": kind,
+            "items": len(table.weight) - 1,
+            "built": index.about["seconds_to_build"],
+            "effort": index.about["effort"],
+            "recall@10": index.about["recall"],
+            "p50": 1000 * median(p50["index"]),
+            "p99": 1000 * median(p99["index"]),
+            f"exact p99, {FEWER:,}": 1000 * median(p99["fewer"]),
+            "p99 / that": ratio(p99["index"], p99["fewer"]),
+            "exact p50": 1000 * median(p50["exact"]),
+            "exact p50 / p50": ratio(p50["exact"], p50["index"]),
+        }
+    options.tell(f"index: graphs over {len(fewer.weight):,} items, with and without equal lengths ...")
+    index = build("hnsw", fewer.weight, fewer.bias, fewer.queries[:QUERIES])
+    about = {"items": len(fewer.weight) - 1, "effort": index.about["effort"]}
+    yield {"index": "hnsw", **about, "built": index.about["seconds_to_build"], "recall@10": index.about["recall"]}
+    seconds, found = raw_products(fewer, index.about["effort"])
+    yield {"index": "hnsw by raw products", **about, "built": seconds, "recall@10": found}
+
+
+class Table(NamedTuple):
+    """Items, padding first, and what people want next."""
+
+    weight: Tensor
+    bias: Tensor
+    queries: Tensor
+
+
+def trained(items: int, options: Options) -> Table:
+    """HGN trained for some epochs, by sampled softmax, on a log of so many items."""
+    changed: dict[str, Any] = {"loss_type": "SSM", "train_neg_sample_args": {"sample_num": 512}, "train_batch_size": 4096}
+    options.tell(f"index: simulating a log of {items:,} items ...")
+    training = Training(settings_for(options, "simulated", {**changed, "learning_rate": 0.01, "sparse_updates": True}), log(items))
+    for epoch in range(options.epochs or EPOCHS):
+        options.tell(f"index: epoch {epoch + 1} ...")
+        training()
+    model, interactions = training.trainer.model.eval(), training.prepared.interactions
+    asked = np.sort(np.random.default_rng(1).permutation(np.arange(1, len(interactions.users)))[: QUERIES + TIMED])
+    scorer = scorer_for(model, training.settings, training.prepared, training.device)
+    queries: Tensor = scorer.queries(asked, interactions.offsets[asked + 1])  # type: ignore[attr-defined]
+    weight, bias = model.item_table()
+    assert bias is not None
+    return Table(weight.detach(), bias.detach(), queries[torch.randperm(len(queries), generator=torch.Generator().manual_seed(1))])
+
+
+def log(items: int, seed: int = 0) -> pl.DataFrame:
+    """Series of items, some of which many like; a person stays in a series, often with its next item, or goes over to another favourite."""
+    random = np.random.default_rng(seed)
+    series, people = items // IN_A_SERIES, items * EVENTS // HISTORY
+
+    def zipf(count: int, power: float, *shape: int) -> np.ndarray:
+        shares = np.cumsum(np.arange(1, count + 1) ** -power)
+        return np.searchsorted(shares / shares[-1], random.random(shape))
+
+    favourites = zipf(series, 0.7, people, FAVOURITES)
+    place, where = zipf(IN_A_SERIES, 1.0, people), favourites[:, 0]
+    chosen = np.empty((people, HISTORY), dtype=np.int64)
+    for event in range(HISTORY):
+        chosen[:, event] = where * IN_A_SERIES + place
+        over = random.random(people) < 0.3
+        where = np.where(over, favourites[np.arange(people), random.integers(0, FAVOURITES, people)], where)
+        on = ~over & (random.random(people) < 0.4)
+        place = np.where(on, (place + 1) % IN_A_SERIES, zipf(IN_A_SERIES, 1.0, people))
+    item = chosen.ravel()
+    there, first = np.unique(item, return_index=True)
+    never, again = np.setdiff1d(np.arange(items), there), np.setdiff1d(np.arange(len(item)), first)
+    item[random.choice(again, len(never), replace=False)] = never  # each once, so that the catalogue is as large as it says
+    return pl.DataFrame({"user_id": np.repeat(np.arange(people), HISTORY), "item_id": item, "timestamp": np.arange(len(item))})
+
+
+def exactly(table: Table) -> Callable[[Tensor], object]:
+    """All scores of one query, and the ten best of them."""
+    bias = masked_bias(table.weight, table.bias)
+    return lambda query: torch.addmv(bias, table.weight, query[0]).topk(10)
+
+
+@torch.inference_mode()
+def in_rounds(contenders: dict[str, Callable[[Tensor], object]], queries: Tensor, rounds: int) -> dict[str, np.ndarray]:
+    """(rounds, queries) seconds of each query, one at a time, contender after contender in each round; a first round warms up."""
+    found = {name: np.zeros((rounds + 1, len(queries))) for name in contenders}
+    for number in range(rounds + 1):
+        for name, search in contenders.items():
+            for place, query in enumerate(queries):
+                begin = time.perf_counter()
+                search(query[None])
+                found[name][number, place] = time.perf_counter() - begin
+    return {name: seconds[1:] for name, seconds in found.items()}
+
+
+def raw_products(table: Table, effort: int) -> tuple[float, float]:
+    """Seconds to build a graph by the products themselves, and its recall at the same effort."""
+    import faiss
+
+    vectors = torch.cat([table.weight, table.bias[:, None]], 1)[1:]
+    queries, mask = table.queries[:QUERIES], masked_bias(table.weight, table.bias)
+    begin = time.perf_counter()
+    index = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction, index.hnsw.efSearch = CARE, effort
+    index.add(vectors.numpy())
+    seconds = time.perf_counter() - begin
+    _, numbers = index.search(torch.cat([queries, torch.ones(len(queries), 1)], 1).numpy(), 10)
+    scores = exact_scores(queries, torch.from_numpy(numbers) + 1, table.weight, mask)
+    least = exact_scores(queries, exact_best(queries, table.weight, mask, 10), table.weight, mask).amin(1, keepdim=True)
+    return seconds, float((scores >= least - 1e-6 * least.abs()).double().mean())
+
+
+BENCHMARK = Benchmark(
+    name="index",
+    title="An index over a very large catalogue",
+    about=(
+        f"Queries one at a time, of people of the log. The table is that of HGN (d=64) after {EPOCHS} epochs of sampled softmax on a simulated log of {ITEMS:,} items "
+        f"with {EVENTS} events each on average, in series of {IN_A_SERIES}; popularity is Zipf's, so some items are many times longer than most. An index searches as hard as 95 % recall of the ten "
+        f"best needs (efSearch, nprobe); exact search scores all items and takes the ten best, here of all items and of every tenth. The last two rows: a graph over every tenth item, and the "
+        "same built on the raw products, at the same effort."
+    ),
+    columns={
+        "index": "{}",
+        "items": "{:,}",
+        "built": "{:.0f} s",
+        "effort": "{}",
+        "recall@10": "{:.3f}",
+        "p50": "{:.3f} ms",
+        "p99": "{:.3f} ms",
+        f"exact p99, {FEWER:,}": "{:.2f} ms",
+        "p99 / that": "{:.2f}x",
+        "exact p50": "{:.2f} ms",
+        "exact p50 / p50": "{:.0f}x",
+    },
+    ratio="p99 / that",
+    measure=measure,
+)
