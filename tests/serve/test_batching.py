@@ -142,3 +142,27 @@ def test_closing_answers_what_waits_and_refuses_the_rest() -> None:
     before = threading.active_count()
     asyncio.run(scene())
     assert threading.active_count() == before
+
+
+def test_it_knows_when_it_is_full_and_when_it_is_behind() -> None:
+    async def scene() -> None:
+        work = Slow()
+        batcher = Batcher(work, limit=3, batch=1)
+        assert not batcher.full
+        first = asyncio.create_task(batcher.ask(0, 10))
+        await work.until_begun()
+        waiting = [asyncio.create_task(batcher.ask(2, 10))]
+        await asyncio.sleep(0.02)
+        assert not batcher.behind(0.01)  # one batch alone waits, and is the next
+        waiting += [asyncio.create_task(batcher.ask(number, 10)) for number in (4, 6)]
+        await asyncio.sleep(0)
+        assert batcher.full
+        assert batcher.behind(0.01)
+        assert not batcher.behind(60)
+        work.go.set()
+        await asyncio.gather(first, *waiting)
+        assert not batcher.full
+        assert not batcher.behind(0.0)
+        batcher.close()
+
+    asyncio.run(scene())

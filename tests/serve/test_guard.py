@@ -1,6 +1,7 @@
 """What stands before every request."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -149,3 +150,15 @@ def test_too_many_at_a_time_are_refused_at_once() -> None:
         assert (await ask(guard))[0]["status"] == 200
 
     asyncio.run(scene())
+
+
+def test_what_has_no_room_is_refused_before_its_body_is_read() -> None:
+    async def app(*whatever: Any) -> None:
+        raise AssertionError("nothing is asked of the app")
+
+    metrics = Metrics()
+    begin, body = asyncio.run(ask(guarded(app, metrics=metrics, full=lambda path: path == "/recommend")))
+    headers = dict(begin["headers"])
+    assert (begin["status"], headers[b"retry-after"], headers[b"cache-control"]) == (503, b"1", b"no-store")
+    assert json.loads(body["body"])["type"] == "urn:gaterec:problem:busy"
+    assert b'gaterec_requests_total{path="refused",status="503"} 1.0' in metrics.text()

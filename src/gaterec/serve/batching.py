@@ -70,6 +70,13 @@ class Batcher:
         """Whether another one would be refused."""
         return len(self._queue) >= self._limit
 
+    def behind(self, seconds: float) -> bool:
+        """Whether more than a batch waits, and its first for longer than that: another one is likely to wait in vain."""
+        try:
+            return len(self._queue) > self._batch and time.monotonic() - self._queue[0].since > seconds
+        except IndexError:  # the thread took it meanwhile
+            return False
+
     async def ask(self, asked: Any, seconds: float) -> Any:
         """The answer.
 

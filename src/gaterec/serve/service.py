@@ -75,8 +75,8 @@ class Service:
 
     @property
     def full(self) -> bool:
-        """Whether as many wait as may."""
-        return self._batcher.full
+        """Whether as many wait as may, or so long that another one's deadline is likely to pass."""
+        return self._batcher.full or self._batcher.behind(self._seconds / 2)
 
     def close(self) -> None:
         """Answer what waits."""
@@ -136,9 +136,12 @@ class Service:
     def _recommended(self, loaded: Loaded, user: str | None, basis: str, found: Answer) -> RecommendAnswer:
         if basis == "popularity":
             self.metrics.fallbacks.inc()
+        recommender = loaded.recommender
+        ids = recommender.items.to_series(0).gather(found.items).to_list()
+        titles = [None] * len(ids) if recommender.titles is None else recommender.titles.gather(found.items).to_list()
         items = [
-            Recommended(**_names(loaded.recommender, item), rank=rank, score=score)
-            for rank, (item, score) in enumerate(zip(found.items.tolist(), found.scores.tolist(), strict=True), 1)
+            Recommended(item=item, title=title, rank=rank, score=score)
+            for rank, (item, title, score) in enumerate(zip(ids, titles, found.scores.tolist(), strict=True), 1)
         ]
         return RecommendAnswer(user=user, based_on=basis, items=items, model=loaded.name)
 
