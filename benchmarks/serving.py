@@ -42,8 +42,8 @@ def measure(options: Options) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as parent, ExitStack() as stack:
         options.tell(f"serving: a made run of {ITEMS:,} items ...")
         folder = made_run(Path(parent) / "run", PEOPLE, ITEMS, SIZE)
-        batched = stack.enter_context(served(folder, Path(parent) / "batched.db"))
-        single = stack.enter_context(served(folder, Path(parent) / "single.db", "--batch=1"))
+        batched = stack.enter_context(served(folder, Path(parent) / "batched.db", "--deadline=30"))
+        single = stack.enter_context(served(folder, Path(parent) / "single.db", "--batch=1", "--deadline=30"))
         loads = {
             "nothing, 1 client": (batched.port, [request("GET", "/health")], 1),
             "recommend, 1 client": (batched.port, recommendations(people), 1),
