@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -85,18 +84,14 @@ def serve(
 
 
 def _until_told(server: uvicorn.Server, place: socket.socket, told: str) -> None:
-    """Serve; SIGTERM and Ctrl+C end it in good order, and as a success."""
-
-    def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt  # before uvicorn listens to signals; and after all is done, when it raises them again
-
-    before = signal.signal(signal.SIGTERM, end)
+    """Serve; SIGTERM and Ctrl+C end it in good order, and as a success, also when they come before uvicorn listens to them itself."""
+    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with suppress(KeyboardInterrupt):
-            print(told, flush=True)
-            server.run([place])
+        print(told, flush=True)
+        server.run([place])
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
