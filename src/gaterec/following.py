@@ -74,12 +74,11 @@ class Histories(NamedTuple):
 
 @dataclass
 class _Followed:
-    """Where someone's window is, which events are in it, and whose vector it was made with."""
+    """Where someone's window is, whose vector it was made with, and how many events were known."""
 
     place: int
     number: int
     count: int
-    window: np.ndarray
 
 
 class Following:
@@ -99,6 +98,8 @@ class Following:
         self.window, self.room = window, room
         self.hits = self.misses = 0
         self._windows = model.windows(room + AT_A_TIME, window)
+        # In one piece: small arrays that live long, among large ones that don't, would make the process grow.
+        self._seen = np.zeros((room, window), dtype=np.int32)
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
 
     def __len__(self) -> int:
@@ -162,17 +163,18 @@ class Following:
         """Where the person's window is, and how many of their events it knows already."""
         assert person.id is not None
         one, count = self._followed.pop(person.id, None), len(person.items)
-        window = person.items[max(0, count - self.window) :].copy()
+        window = person.items[max(0, count - self.window) :]
         known = 0
         if one is None:
             # Rooms are taken in turn, and then that of whoever came longest ago.
             place = len(self._followed) if len(self._followed) < self.room else self._followed.popitem(last=False)[1].place
-            one = _Followed(place, person.number, count, window)
+            one = _Followed(place, person.number, count)
         else:
-            before = person.items[max(0, one.count - len(one.window)) : one.count]
-            if one.count <= count and one.number == person.number and np.array_equal(before, one.window):
+            before = person.items[max(0, one.count - self.window) : one.count]
+            if one.count <= count and one.number == person.number and np.array_equal(before, self._seen[one.place, : len(before)]):
                 known = one.count
-            one.number, one.count, one.window = person.number, count, window
+            one.number, one.count = person.number, count
+        self._seen[one.place, : len(window)] = window
         self._followed[person.id] = one
         self.hits, self.misses = self.hits + (known > 0), self.misses + (known == 0)
         return one.place, known
