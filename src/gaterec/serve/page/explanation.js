@@ -15,8 +15,10 @@ export function explanation(asked, signal) {
   const element = h("div", { class: "explanation", "aria-busy": "true" }, h("p", { class: "note" }, "Taking the score apart …"));
   attempt(async () => {
     const found = await ask("/explain", { body: asked, signal });
-    element.replaceChildren(...told(found, signal));
+    element.replaceChildren(...told(found, signal).filter(Boolean));
+  }).finally(() => {
     element.removeAttribute("aria-busy");
+    if (!element.querySelector("table")) element.textContent = "There is no explanation; the reason stands at the top.";
   });
   return element;
 }
@@ -55,7 +57,7 @@ function parts(found, exact) {
   rows.reverse(); // the latest first
   if (exact) {
     rows.push({ name: "Lasting taste", bars: [["lasting", found.lasting]], total: found.lasting });
-    rows.push({ name: "The item’s own popularity (bias)", bars: [["bias", found.bias]], total: found.bias });
+    rows.push({ name: "The item itself (bias)", bars: [["bias", found.bias]], total: found.bias });
   }
   const place = scale(rows.flatMap((row) => [sum(row.bars, Math.max), sum(row.bars, Math.min)]));
   const columns = exact ? ["Gated", "Direct", "Part", "Score without"] : ["Falls by", "Score without"];

@@ -11,9 +11,9 @@ export function gates(events, features, signal) {
   const grid = h(
     "div",
     { class: "gates", style: { "grid-template-rows": `auto repeat(${shown.length}, var(--row))` } },
-    h("span", { class: "head", "aria-hidden": "true" }),
-    h("span", { class: "head", "aria-hidden": "true" }, "event"),
-    h("span", { class: "head", "aria-hidden": "true" }, features ? "features" : ""),
+    h("span", { class: "column", "aria-hidden": "true" }),
+    h("span", { class: "column", "aria-hidden": "true" }, "event"),
+    h("span", { class: "column", "aria-hidden": "true" }, features ? "features" : ""),
     ...shown.flatMap(({ name, gate }) => [h("span", { class: "event", title: name }, name), instance(gate)]),
     features && featureMap(shown, signal),
   );

@@ -8,6 +8,8 @@ const problem = document.getElementById("problem");
 const forget = document.getElementById("forget");
 
 let restart = () => {};
+let clock = 0;
+let wrongSince = 0;
 
 /** What makes the present view anew. */
 export function onRestart(act) {
@@ -26,13 +28,15 @@ export function clearProblem() {
 
 /** Do something that may fail; what went wrong is shown, what was broken off is not. */
 export async function attempt(work, { again = restart } = {}) {
+  const begun = ++clock;
   try {
     const result = await work();
-    clearProblem();
+    if (begun > wrongSince) clearProblem(); // what went wrong meanwhile is still wrong
     return result;
   } catch (error) {
     if (error.name === "AbortError") return undefined;
     if (!(error instanceof Problem)) throw error;
+    wrongSince = clock;
     if (error.status === 401) askForToken();
     else
       problem.replaceChildren(

@@ -10,7 +10,7 @@ export const model = {
   steps: 1,
   make(path, signal) {
     const heading = h("h1", { tabindex: -1 }, "Model");
-    const content = h("div", {});
+    const content = h("div", { class: "model" });
     attempt(async () => {
       const [found, version, state] = await Promise.all([
         ask("/model", { signal }),
@@ -41,7 +41,7 @@ function told(found, version, state) {
     part("Settings", h("details", {}, h("summary", {}, `All ${count(Object.keys(found.settings).length)} settings`), pairs(found.settings))),
     part(
       "The server",
-      pairs({ state: state.status, run: found.model, loaded: new Date(1000 * version.loaded).toLocaleString(), gaterec: version.gaterec }),
+      pairs({ state: state.status, run: found.model, loaded: new Date(1000 * version.loaded).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }), gaterec: version.gaterec }),
       h("p", {}, h("a", { href: "/docs" }, "The API, to try out"), " · ", h("a", { href: "/openapi.json" }, "OpenAPI document")),
     ),
   ].filter(Boolean);

@@ -77,10 +77,11 @@ function somebody(user, signal) {
       basis,
       h(
         "div",
-        { class: "columns" },
+        { class: "columns after" },
+        list.element,
         h(
           "div",
-          {},
+          { class: "stack" },
           h("section", { class: "panel", "aria-labelledby": (shown.id = "history") }, shown, events),
           eventForm(user, signal, async () => {
             await look();
@@ -88,7 +89,6 @@ function somebody(user, signal) {
           }),
           h("section", { class: "panel" }, h("h2", {}, "Somebody else"), ...personField(signal)),
         ),
-        list.element,
       ),
     ],
   };

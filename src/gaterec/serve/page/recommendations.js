@@ -34,8 +34,9 @@ export function recommendations({ signal, choose }) {
     const mine = fresh();
     list.setAttribute("aria-busy", "true");
     const answer = await attempt(() => ask("/recommend", { body: wanted, signal: mine }));
-    if (answer === undefined) return;
+    if (mine.aborted) return;
     list.removeAttribute("aria-busy");
+    if (answer === undefined) return;
     const explained = answer.based_on !== "popularity";
     const places = new Map(rows.map((row) => [row.item, row.element.getBoundingClientRect().top]));
     const focused = rows.findIndex((row) => row.element.contains(document.activeElement));
