@@ -152,7 +152,7 @@ def test_the_gates_can_be_read_without_seeing_colours(page: Any, address: str) -
 def test_a_person_is_played_with_the_keyboard_alone(page: Any, address: str) -> None:
     page.goto(f"{address}#/play")
     popular = titles(page)
-    expect(page.get_by_text("Based on popularity")).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("Based on popularity")
     assert page.locator(".recommendations button[aria-expanded]").count() == 0
     field = page.get_by_role("combobox", name="Choose an item")
     field.focus()
@@ -162,7 +162,7 @@ def test_a_person_is_played_with_the_keyboard_alone(page: Any, address: str) -> 
     active = page.locator(f"#{field.get_attribute('aria-activedescendant')} span").text_content()
     page.keyboard.press("Enter")
     expect(page.locator(".history li")).to_have_text([f"{active}\u00d7"])
-    expect(page.get_by_text("Based on the history alone")).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("Based on the history alone")
     expect(field).to_be_focused()
     assert titles(page) != popular
     one = titles(page)
@@ -176,7 +176,7 @@ def test_a_person_is_played_with_the_keyboard_alone(page: Any, address: str) -> 
     page.reload()
     assert titles(page) == one
     page.get_by_role("link", name=f"Without {active}").click()
-    expect(page.get_by_text("Based on popularity")).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("Based on popularity")
 
 
 def test_an_event_is_kept(page: Any, address: str) -> None:
@@ -273,7 +273,8 @@ def test_a_phone_shows_it_without_sideways_scrolling(browser: Any, address: str,
         for path in ("#/", "#/person", "#/person/u12", "#/play/i3/i4", "#/items", "#/item/i3", "#/model"):
             page.goto(address + path)
             page.wait_for_load_state("networkidle")
-            if page.locator(".recommendations .head").count():
+            if "u12" in path or "play" in path:
+                titles(page)
                 page.locator(".recommendations .head").first.click()
                 expect(page.locator("tfoot")).to_be_visible()
             assert page.evaluate("document.documentElement.scrollWidth") == 360, path
@@ -288,7 +289,8 @@ def test_nobody_is_shut_out(browser: Any, address: str, scheme: str) -> None:
         for path in ("#/", "#/person/u12", "#/play/i3/i4", "#/items", "#/item/i4", "#/model"):
             page.goto(address + path)
             page.wait_for_load_state("networkidle")
-            if page.locator(".recommendations .head").count():
+            if "u12" in path or "play" in path:
+                titles(page)
                 page.locator(".recommendations .head").first.click()
                 expect(page.locator("tfoot")).to_be_visible()
             if page.get_by_role("combobox").count():

@@ -96,7 +96,7 @@ function parts(found, exact) {
     h(
       "thead",
       { role: "rowgroup" },
-      line({}, ...["What", "", ...columns].map((name) => h("th", { scope: "col", role: "columnheader" }, name))),
+      line({}, ...["What", h("span", { class: "unseen" }, "As a bar"), ...columns].map((name) => h("th", { scope: "col", role: "columnheader" }, name))),
     ),
     h("tbody", { role: "rowgroup" }, ...body),
     h("tfoot", { role: "rowgroup" }, foot),
