@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 FOLDER = Path(__file__).parent
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-PICTURES = [("page", 1200, 1240, "light"), ("page-phone", 360, 780, "dark")]
+PICTURES = [("page", 1200, 1470, "light"), ("page-phone", 360, 780, "dark")]
 PERSON = "u0001"
 
 
@@ -28,7 +28,7 @@ def main(address: str) -> None:
             page.goto(f"{address}#/person/{PERSON}")
             page.locator(".recommendations .head").first.click()
             page.locator("tfoot").wait_for()
-            page.evaluate("document.activeElement.blur()")
+            page.mouse.move(0, 0)
             page.screenshot(path=FOLDER / f"{name}.png")
         browser.close()
 
