@@ -16,7 +16,7 @@ const welcome = {
     title: "What will they want next?",
     element: [
       h("h1", { tabindex: -1 }, "What will they want next?"),
-      h("p", { class: "lead" }, "Recommendations from the order of what people chose before, each with its exact reasons."),
+      h("p", { class: "lead" }, "Recommendations from the order of what people chose before, each with its reasons."),
       h(
         "div",
         { class: "ways" },
