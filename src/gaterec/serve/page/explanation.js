@@ -68,7 +68,7 @@ function parts(found, exact) {
       cell("td", "bar", bar(row.bars, place), { "aria-hidden": "true" }),
       ...(exact ? ["gated", "direct"].map((kind) => cell("td", kind, valueOf(row.bars, kind))) : []),
       cell("td", "total", figure(row.total)),
-      cell("td", "without", row.without === undefined ? "" : figure(row.without)),
+      cell("td", "without", row.without == null ? "" : figure(row.without)),
     ),
   );
   const total = rows.reduce((before, row) => before + row.total, 0);
