@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import catalogue, index, tune, tune_overhead, tune_workers
+from benchmarks import catalogue, index, new_people, tune, tune_overhead, tune_workers
 from benchmarks.harness import (
     PAGE,
     RESULTS,
@@ -293,6 +293,28 @@ def test_a_peer_that_searches_is_waited_for_and_its_last_words_are_told(log: Pat
     told = 'import json, time; print(json.dumps({"ended": time.time(), "points": 8}))'
     peer.write_text(f"#!/bin/sh\necho noise\nexec {sys.executable} -c '{told}'\n")
     assert 0 < tune.recbole_search(peer, Options(log), 1) < 60
+
+
+def test_new_people_are_compared_with_themselves(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(new_people, "CASES", [new_people.Case("small", "ml-100k", {"embedding_size": 4}, 4, 2)])
+    (row,) = new_people.measure(Options(log, 1, 2, lambda text: None))
+    assert isinstance(row, dict)
+    assert row["people"] == 20  # two of four groups of 40
+    assert set(row) == {*new_people.BENCHMARK.columns}
+    known, new = row["trained on"], row["withheld"]
+    assert isinstance(known, float)
+    assert isinstance(new, float)
+    assert row["withheld / trained on"] == pytest.approx(new / known)
+
+
+def test_the_interval_of_a_ratio_of_the_same_people() -> None:
+    known = np.array([1.0, 0.0] * 500)
+    assert new_people.interval(known, known) == (1.0, 1.0)
+    low, high = new_people.interval(np.roll(known, 1), known)
+    assert low is not None
+    assert high is not None
+    assert 0.8 < low < 1 < high < 1.25
+    assert new_people.interval(np.zeros(3), np.zeros(3)) == (None, None)
 
 
 def test_workers_are_compared_with_and_without_the_start(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,11 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
     # Without their only event nothing is known of a person, and what is popular is no score to compare with.
     what_if = [value if len(other.items) else None for other, value in zip(without, others, strict=True)]
     model = recommender.model
-    terms = model.terms(torch.tensor(person.number), torch.from_numpy(items.astype("int64")))
+    places = torch.from_numpy(items.astype("int64"))
+    if person.number or recommender.fold_in is None:
+        terms = model.terms(torch.tensor(person.number), places)
+    else:
+        terms = model.terms_as(recommender.fold_in([person.items])[0], places)
     if terms is None:
         total = torch.tensor([score - (value or 0.0) for value in what_if])
         gated = direct = gate = None

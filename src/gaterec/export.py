@@ -118,7 +118,7 @@ def export(folder: Path, kind: str, out: Path) -> None:
     if kind == "onnx":
         _packages("onnx", "onnxscript", "onnxruntime")
     _check_target(out)
-    recommender = load(newest_run(folder), index=False)
+    recommender = load(newest_run(folder), index=False, fold_in=False)
     run = recommender.run
     if not run.model.inner_product:
         raise RunError(f"{run.folder}: {run.settings.model} has no vectors of items: its scores are no products of a query and an item")

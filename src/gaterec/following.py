@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gaterec.data.split import ranges
+from gaterec.fold_in import FoldIn
 from gaterec.models.encoder import SequenceEncoder
 
 BASES = ("popularity", "history", "person and history")
@@ -62,6 +63,12 @@ class Histories(NamedTuple):
         items = np.concatenate([person.items for person in people])
         return cls(np.array([person.number for person in people]), items, counts.cumsum() - counts, counts)
 
+    def of_person(self, row: int) -> np.ndarray:
+        """Their events."""
+        begin = self.begins[row]
+        events: np.ndarray = self.items[begin : begin + self.counts[row]]
+        return events
+
     def basis(self) -> np.ndarray:
         """(C,) which of BASES, see Person.basis."""
         return np.where(self.counts == 0, 0, np.where(self.numbers == 0, 1, 2))
@@ -88,14 +95,16 @@ class Following:
         model: in evaluation mode; its weights must not change any more.
         window: L.
         room: how many people are remembered, 0 for nobody; people without an id never are.
+        fold_in: gives vectors to people whom the run doesn't know. As each event gives them another one, they are never remembered either.
+            None makes them user 0.
 
     Attributes:
         hits: how many queries began at a remembered window.
         misses: how many of people with an id did not.
     """
 
-    def __init__(self, model: SequenceEncoder, window: int, room: int = 10_000) -> None:
-        self.window, self.room = window, room
+    def __init__(self, model: SequenceEncoder, window: int, room: int = 10_000, fold_in: FoldIn | None = None) -> None:
+        self.window, self.room, self.fold_in = window, room, fold_in
         self.hits = self.misses = 0
         self._windows = model.windows(room + AT_A_TIME, window)
         # In one piece: small arrays that live long, among large ones that don't, would make the process grow.
@@ -121,7 +130,8 @@ class Following:
             fresh = np.ones(len(part), dtype=bool)
             asked: set[str] = set()
             for row, person in enumerate(part if follow else ()):
-                if person.id is None or person.id in asked or not len(person.items):
+                changes = self.fold_in is not None and not person.number
+                if person.id is None or person.id in asked or not len(person.items) or changes:
                     continue  # of someone who stands here twice, with other events maybe, the first is remembered
                 asked.add(person.id)
                 places[row], known[row] = self._follow(person)
@@ -130,7 +140,8 @@ class Following:
             first = np.maximum(known, counts - self.window)
             recent = [person.items[begin:] for person, begin in zip(part, first.tolist(), strict=True)]
             numbers = np.array([person.number for person in part])
-            found.append(self._compute(places, numbers, fresh, first, counts, np.concatenate(recent)))
+            self._begin(places[fresh], numbers[fresh], [part[row].items for row in np.flatnonzero(fresh & (numbers == 0)).tolist()])
+            found.append(self._compute(places, first, counts, np.concatenate(recent)))
         return torch.cat(found)
 
     @torch.inference_mode()
@@ -142,17 +153,21 @@ class Following:
             numbers, counts = histories.numbers[part], histories.counts[part]
             newer = np.minimum(counts, self.window)
             recent = histories.items[ranges(histories.begins[part] + counts - newer, newer)]
-            places, fresh = np.arange(self.room, self.room + len(newer)), np.ones(len(newer), dtype=bool)
-            found.append(self._compute(places, numbers, fresh, counts - newer, counts, recent))
+            places = np.arange(self.room, self.room + len(newer))
+            self._begin(places, numbers, [histories.of_person(start + row) for row in np.flatnonzero(numbers == 0).tolist()])
+            found.append(self._compute(places, counts - newer, counts, recent))
         return torch.cat(found)
 
-    def _compute(
-        self, places: np.ndarray, numbers: np.ndarray, fresh: np.ndarray, first: np.ndarray, counts: np.ndarray, items: np.ndarray
-    ) -> Tensor:
-        """(B, D): for people at these places, after those that are fresh have begun, and all have got their events from the first .. to the last."""
+    def _begin(self, places: np.ndarray, numbers: np.ndarray, of_new: Sequence[np.ndarray]) -> None:
+        """People take these places; those whom the run doesn't know with vectors from their histories, which are `of_new`."""
+        if len(places):
+            self._windows.begin(torch.from_numpy(places), torch.from_numpy(numbers))
+        if self.fold_in is not None and of_new:
+            self._windows.begin_from(torch.from_numpy(places[numbers == 0]), self.fold_in(of_new))
+
+    def _compute(self, places: np.ndarray, first: np.ndarray, counts: np.ndarray, items: np.ndarray) -> Tensor:
+        """(B, D): for people at these places, who have begun, after all have got their events from the first .. to the last."""
         place = torch.from_numpy(places)
-        if fresh.any():
-            self._windows.begin(place[torch.from_numpy(fresh)], torch.from_numpy(numbers[fresh]))
         newer = counts - first
         if len(items):
             events = torch.from_numpy(ranges(first, newer))

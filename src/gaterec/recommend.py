@@ -16,6 +16,7 @@ from torch import Tensor
 from gaterec.checkpoint import LoadedRun, load_histories, load_run
 from gaterec.diversity import candidates, diverse
 from gaterec.errors import RequestError, nearest
+from gaterec.fold_in import FoldIn
 from gaterec.following import AT_A_TIME, BASES, Following, Histories, Person
 from gaterec.index import Index, Nearest, read_index
 from gaterec.kernels.best import Catalogue, product
@@ -43,16 +44,20 @@ class Recommender:
         run: see gaterec.checkpoint.load_run.
         index: finds the nearest items without scoring all of them (see gaterec.index); None scores all.
         room: the windows of so many people are remembered.
+        fold_in: whether people whom the run doesn't know get a vector from their history (see gaterec.fold_in), where the model knows people by
+            vectors; else they are user 0, a vector of zeros.
 
     Attributes:
         run, index: likewise.
+        fold_in: what gives vectors to people whom the run doesn't know, or None.
         following: the windows of the people who were here last; its hits and misses are counted.
         titles: (V,) what people know items by; None where the `.item` file has nothing of the kind.
     """
 
-    def __init__(self, run: LoadedRun, *, index: Index | None = None, room: int = 10_000) -> None:
+    def __init__(self, run: LoadedRun, *, index: Index | None = None, room: int = 10_000, fold_in: bool = True) -> None:
         self.run, self.index = run, index
-        self.following = Following(run.model, run.settings.MAX_ITEM_LIST_LENGTH, room)
+        self.fold_in = FoldIn(run.model, run.settings.seed) if fold_in and run.model.user_table() is not None else None
+        self.following = Following(run.model, run.settings.MAX_ITEM_LIST_LENGTH, room, self.fold_in)
         self._where = lru_cache(WHERES)(self._bar)
         self._item, self._offsets = load_histories(run)
         self._users = _numbers(run.users)
@@ -429,18 +434,19 @@ class Recommender:
         return torch.zeros(len(values)).masked_fill_(torch.from_numpy(~has.fill_null(False).to_numpy()), -torch.inf)
 
 
-def load(folder: str | Path, *, index: bool = True) -> Recommender:
+def load(folder: str | Path, *, index: bool = True, fold_in: bool = True) -> Recommender:
     """A run folder as a Recommender; nothing in it is executed and the dataset is not needed.
 
     Args:
         index: whether the folder's index is used, where it has one.
+        fold_in: see Recommender.
 
     Raises:
         RunError: it is not there, half there, corrupt, or of another version.
         SettingsError: it has an index, and FAISS is not installed.
     """
     run = load_run(folder)
-    return Recommender(run, index=read_index(run) if index else None)
+    return Recommender(run, index=read_index(run) if index else None, fold_in=fold_in)
 
 
 def titles(items: pl.DataFrame) -> pl.Series | None:

@@ -36,14 +36,21 @@ class BPR(SequenceEncoder):
                 table.weight[0] = 0.0
 
     def encode(self, users: Tensor, items: Tensor) -> Tensor:
-        person: Tensor = self.user(users)
-        return person[:, None].expand(-1, items.shape[1], -1)  # (B, T, D)
+        return self.encode_as(self.user(users), items)
+
+    def encode_as(self, people: Tensor, items: Tensor) -> Tensor:
+        return people[:, None].expand(-1, items.shape[1], -1)  # (B, T, D)
 
     def terms(self, user: Tensor, items: Tensor) -> Terms:
+        return self.terms_as(self.user(user), items)
+
+    def terms_as(self, person: Tensor, items: Tensor) -> Terms:
         """See SequenceEncoder.terms: lasting taste is all there is."""
-        person: Tensor = self.user(user)
         none = person.new_zeros(len(items), len(person))
         return Terms(person, none, none)
+
+    def user_table(self) -> Tensor:
+        return self.user.weight
 
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         return self.item.weight, None

@@ -72,6 +72,18 @@ class SequenceEncoder(nn.Module, ABC):
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         """The items to compare queries with: weight (V, D) and bias (V,), or None for no bias."""
 
+    def user_table(self) -> Tensor | None:
+        """(U, D) the vectors that encode_as and terms_as take in the place of users; None for a model without these."""
+        return None
+
+    def encode_as(self, people: Tensor, items: Tensor) -> Tensor:
+        """As encode, for people (B, D) of whom their vectors are known."""
+        raise NotImplementedError
+
+    def terms_as(self, person: Tensor, items: Tensor) -> Terms | None:
+        """As terms, for a person (D,) likewise."""
+        raise NotImplementedError
+
     def windows(self, room: int, window: int) -> Windows:
         """Where the last L events of so many people are kept, for queries after newer events; see gaterec.models.windows."""
         return Windows(self, room, window)

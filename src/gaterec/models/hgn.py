@@ -68,7 +68,10 @@ class HGN(SequenceEncoder):
         nn.init.zeros_(self.feature_item.bias)
 
     def encode(self, users: Tensor, items: Tensor) -> Tensor:
-        person = self.dropout(self.user(users))  # (B, D)
+        return self.encode_as(self.user(users), items)
+
+    def encode_as(self, people: Tensor, items: Tensor) -> Tensor:
+        person = self.dropout(people)  # (B, D)
         event = self.dropout(self.item(items))  # (B, T, D)
         query = self._pool(person, event, items == 0)
         if self.settings.item_item:
@@ -95,8 +98,11 @@ class HGN(SequenceEncoder):
         return HGNWindows(self, room)
 
     def terms(self, user: Tensor, items: Tensor) -> Terms:
+        return self.terms_as(self.user(user), items)
+
+    def terms_as(self, person: Tensor, items: Tensor) -> Terms:
         """See SequenceEncoder.terms: the equations above, term by term, for one person; max pooling gives each feature to the event that won it."""
-        person, event = self.user(user), self.item(items)  # (D,), (T, D)
+        event = self.item(items)  # (T, D)
         open_features = torch.sigmoid(self.feature_item(event) + self.feature_user(person)) if self.settings.feature_gate else None
         gated = event if open_features is None else event * open_features
         gate = None
@@ -113,6 +119,9 @@ class HGN(SequenceEncoder):
         none = torch.zeros_like(event)
         lasting = person if self.settings.user_term else torch.zeros_like(person)
         return Terms(lasting, pooled, event if self.settings.item_item else none, gate, open_features)
+
+    def user_table(self) -> Tensor:
+        return self.user.weight
 
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         return self._answers.weight, self.bias

@@ -22,20 +22,14 @@ class HGNWindows(Windows):
         super().__init__(model, room, model.window)
         self.hgn, self.settings = model, model.settings
         size, dtype = model.settings.embedding_size, model.user.weight.dtype
-        self.person = zeros((room, size), dtype)  # u
         self.feature = zeros((room, size), dtype)  # W2 u
         self.position = zeros((room, model.window), dtype)  # W4 u
         self.gated = zeros((room, model.window, size), dtype)  # S
         self.gate = zeros((room, model.window), dtype)  # w3 . S
         self.open = model.feature_item(model.item.weight) if self.settings.feature_gate else None  # (V, D) W1 E + b
 
-    def begin(self, places: Tensor, users: Tensor) -> None:
-        super().begin(places, users)
-        self.begin_from(places, self.hgn.user(users))
-
     def begin_from(self, places: Tensor, people: Tensor) -> None:
-        """As begin, for people of whom their vectors (B, D) are known."""
-        self.person[places] = people
+        super().begin_from(places, people)
         self.feature[places] = self.hgn.feature_user(people)
         self.position[places] = self.hgn.instance_user(people)
 
@@ -68,5 +62,6 @@ class HGNWindows(Windows):
             events = self.hgn.item.weight[self.items[places].masked_fill(absent, 0)]  # (B, L, D); padding is a vector of zeros
             query = query + events.sum(1)
         if self.settings.user_term:
+            assert self.person is not None
             query = query + self.person[places]
         return query

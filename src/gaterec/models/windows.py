@@ -29,10 +29,20 @@ class Windows:
         self.model, self.window = model, window
         self.users = zeros((room,), torch.int64)
         self.items = zeros((room, window), torch.int64)
+        table = model.user_table()
+        self.person = None if table is None else zeros((room, table.shape[1]), table.dtype)  # u
 
     def begin(self, places: Tensor, users: Tensor) -> None:
         """People (B,) take these places (B,), which then hold no events; user 0 is someone unknown."""
         self.users[places] = users
+        table = self.model.user_table()
+        if table is not None:
+            self.begin_from(places, table[users])
+
+    def begin_from(self, places: Tensor, people: Tensor) -> None:
+        """As begin, for people of whom their vectors (B, D) are known (see SequenceEncoder.user_table)."""
+        assert self.person is not None
+        self.person[places] = people
 
     def add(self, places: Tensor, events: Tensor, items: Tensor) -> None:
         """Events of people who have begun.
@@ -50,8 +60,8 @@ class Windows:
         place = torch.arange(max(int(lengths.max()), 1))  # in order of time from the first event in the window
         there = (counts - lengths)[:, None] + place
         items = self.items[places[:, None], there % self.window].masked_fill(place >= lengths[:, None], 0)  # (B, T)
-        queries = self.model.encode(self.users[places], items)
-        return queries[torch.arange(len(places)), (lengths - 1).clamp(min=0)]
+        encoded = self.model.encode(self.users[places], items) if self.person is None else self.model.encode_as(self.person[places], items)
+        return encoded[torch.arange(len(places)), (lengths - 1).clamp(min=0)]
 
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
