@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gaterec.data.split import ranges
 from gaterec.fold_in import FoldIn
+from gaterec.kernels.threads import in_threads
 from gaterec.models.encoder import SequenceEncoder
 
 BASES = ("popularity", "history", "person and history")
@@ -106,7 +107,8 @@ class Following:
     def __init__(self, model: SequenceEncoder, window: int, room: int = 10_000, fold_in: FoldIn | None = None) -> None:
         self.window, self.room, self.fold_in = window, room, fold_in
         self.hits = self.misses = 0
-        self._windows = model.windows(room + AT_A_TIME, window)
+        self._threads = torch.get_num_threads()
+        self._windows = model.windows(room + AT_A_TIME * self._threads, window)
         # In one piece: small arrays that live long, among large ones that don't, would make the process grow.
         self._seen = np.zeros((room, window), dtype=np.int32)
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
@@ -144,18 +146,24 @@ class Following:
             found.append(self._compute(places, first, counts, np.concatenate(recent)))
         return torch.cat(found)
 
-    @torch.inference_mode()
     def queries_of(self, histories: Histories) -> Tensor:
         """(B, D), B > 0; nobody is remembered."""
-        found = []
-        for start in range(0, len(histories.numbers), AT_A_TIME):
-            part = slice(start, start + AT_A_TIME)
+        begins = range(0, len(histories.numbers), AT_A_TIME)
+        found: list[Tensor] = [torch.empty(0)] * len(begins)
+        free = [self.room + AT_A_TIME * number for number in range(self._threads)]  # where windows may be made for the moment
+
+        def compute(number: int) -> None:
+            part = slice(begins[number], begins[number] + AT_A_TIME)
             numbers, counts = histories.numbers[part], histories.counts[part]
             newer = np.minimum(counts, self.window)
             recent = histories.items[ranges(histories.begins[part] + counts - newer, newer)]
-            places = np.arange(self.room, self.room + len(newer))
-            self._begin(places, numbers, [histories.of_person(start + row) for row in np.flatnonzero(numbers == 0).tolist()])
-            found.append(self._compute(places, counts - newer, counts, recent))
+            place = free.pop()
+            places = np.arange(place, place + len(newer))
+            self._begin(places, numbers, [histories.of_person(part.start + row) for row in np.flatnonzero(numbers == 0).tolist()])
+            found[number] = self._compute(places, counts - newer, counts, recent)
+            free.append(place)
+
+        in_threads(compute, len(begins), torch.device("cpu") if torch.get_num_threads() <= self._threads else None)
         return torch.cat(found)
 
     def _begin(self, places: np.ndarray, numbers: np.ndarray, of_new: Sequence[np.ndarray]) -> None:

@@ -13,7 +13,7 @@ from gaterec.files import folder_written_whole
 PARTS = "part-*.parquet"
 FILE = 20_000
 """So many people go into one file."""
-BATCH = 4_000
+BATCH = 10_000
 """So many are answered at a time."""
 
 
