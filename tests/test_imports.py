@@ -32,7 +32,7 @@ OPTIONAL = {
     "uvloop",
     "prometheus_client",
 }
-SERVING = {"fastapi", "starlette", "uvicorn", "prometheus_client"}
+SERVING = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "prometheus_client"}
 TORCH_ALONE = ["losses", "metrics", "kernels"]
 
 

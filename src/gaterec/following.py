@@ -112,6 +112,7 @@ class Following:
         # In one piece: small arrays that live long, among large ones that don't, would make the process grow.
         self._seen = np.zeros((room, window), dtype=np.int32)
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
+        self._free: list[int] = []  # places of people who were forgotten
 
     def __len__(self) -> int:
         """How many people are remembered."""
@@ -166,6 +167,18 @@ class Following:
         in_threads(compute, len(begins), torch.device("cpu") if torch.get_num_threads() <= self._threads else None)
         return torch.cat(found)
 
+    @torch.inference_mode()
+    def forget(self, user: str) -> None:
+        """Let go of a person: nothing of their events or their vector stays here."""
+        one = self._followed.pop(user, None)
+        if one is None:
+            return
+        place, nothing = torch.tensor([one.place]), torch.zeros(self.window, dtype=torch.int64)
+        self._windows.begin(place, torch.zeros(1, dtype=torch.int64))
+        self._windows.add(place.expand(self.window), torch.arange(self.window), nothing)
+        self._seen[one.place] = 0
+        self._free.append(one.place)
+
     def _begin(self, places: np.ndarray, numbers: np.ndarray, of_new: Sequence[np.ndarray]) -> None:
         """People take these places; those whom the run doesn't know with vectors from their histories, which are `of_new`."""
         if len(places):
@@ -190,7 +203,10 @@ class Following:
         known = 0
         if one is None:
             # Rooms are taken in turn, and then that of whoever came longest ago.
-            place = len(self._followed) if len(self._followed) < self.room else self._followed.popitem(last=False)[1].place
+            if self._free:
+                place = self._free.pop()
+            else:
+                place = len(self._followed) if len(self._followed) < self.room else self._followed.popitem(last=False)[1].place
             one = _Followed(place, person.number, count)
         else:
             before = person.items[max(0, one.count - self.window) : one.count]

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
+import fastapi_offline
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
@@ -54,6 +54,7 @@ from gaterec.serve.service import PersonRequest, Service, SimilarRequest
 
 LOG = logging.getLogger("gaterec.serve")
 PAGE = Path(__file__).with_name("page")
+SWAGGER = Path(fastapi_offline.__file__).with_name("static")
 CLOCKS = 60.0
 """So many seconds may a client's clock be ahead."""
 SHOWN = 20
@@ -62,7 +63,7 @@ OF_THE_MODEL = frozenset({"/recommend", "/explain", "/similar", "/person"})
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {"application/problem+json": {}}}
-    for status in (400, 401, 403, 408, 413, 421, 422, 503)
+    for status in (400, 401, 403, 408, 413, 415, 421, 422, 503)
 }
 Text = Annotated[str, Query(min_length=1, max_length=ID_LENGTH)]
 Words = Annotated[str, Query(max_length=100, description="part of what is looked for")]
@@ -116,9 +117,9 @@ def make_app(service: Service, options: Options) -> ASGIApp:
         async with reloading:
             try:
                 new, before = await asyncio.to_thread(live.reload)
-            except RunError:
+            except GaterecError as error:
                 metrics.reloads.labels("refused").inc()
-                raise
+                raise RunError(str(error)) from None
         metrics.reloads.labels("taken").inc()
         LOG.info("%s answers now, %s before", new.name, before.name)
         return ReloadAnswer(model=new.name, before=before.name)
@@ -127,13 +128,15 @@ def make_app(service: Service, options: Options) -> ASGIApp:
         refused = None
         while True:
             await asyncio.sleep(options.watch)
-            mark = await asyncio.to_thread(live.changed)
-            if mark is not None and mark != refused:
-                try:
-                    await reload()
-                except GaterecError as error:
+            try:
+                mark = await asyncio.to_thread(live.changed)
+                if mark is not None and mark != refused:
                     refused = mark  # told once, until it changes again
-                    LOG.warning("%s; %s goes on answering", error, live.current.name)
+                    await reload()
+            except GaterecError as error:
+                LOG.warning("%s; %s goes on answering", error, live.current.name)
+            except Exception:
+                LOG.exception("looking for a newer run broke; %s goes on answering", live.current.name)
 
     async def expire(days: float) -> None:
         while True:
@@ -142,6 +145,8 @@ def make_app(service: Service, options: Options) -> ASGIApp:
                 LOG.info("%s events older than %g days deleted", f"{gone:,}", days)
             except EventsError as error:
                 LOG.warning("events can't be expired: %s", error)
+            except Exception:
+                LOG.exception("deleting old events broke")
             await asyncio.sleep(3600)
 
     @asynccontextmanager
@@ -186,7 +191,8 @@ def make_app(service: Service, options: Options) -> ASGIApp:
             raise RequestError(
                 f"timestamp: expected a time that is past, found one {stamp - now:,.0f} seconds from now; seconds since 1970 are meant"
             )
-        live.current.recommender.item_number(asked.item)
+        if not live.current.recommender.knows(asked.item):
+            raise RequestError(f"item {asked.item[:80]!r}: the run knows no such item")
         (new,) = await store.add([Event(asked.user, asked.item, stamp, asked.id)])
         if new:
             metrics.events.inc()
@@ -198,7 +204,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
         recommender = live.current.recommender
 
         def find() -> list[str]:
-            found = find_people(recommender, check_text(q), limit)
+            found = find_people(recommender, check_text("q", q), limit)
             gone = store.forgotten(found)
             return [user for user in found if user not in gone]
 
@@ -207,28 +213,29 @@ def make_app(service: Service, options: Options) -> ASGIApp:
     @app.get("/person", tags=["people"], response_model=PersonAnswer)
     async def person(user: Text, limit: Limit = SHOWN) -> Response:
         """What counts for a person, the latest events of it."""
-        return _sent(await service.ask(PersonRequest(check_text(user), limit)))
+        return _sent(await service.ask(PersonRequest(check_text("user", user), limit)))
 
     @app.delete("/users/{user:id}", tags=["people"], response_model=DeleteAnswer)
     async def delete(user: Annotated[str, InPath(min_length=1, max_length=ID_LENGTH)]) -> Response:
         """Delete all events of a person, and use nothing more of what the run knows of them."""
-        deleted = await asyncio.to_thread(store.delete, check_text(user))
+        deleted = await asyncio.to_thread(store.delete, check_text("user", user))
+        await service.forget(user)
         return _sent(DeleteAnswer(user=user, deleted=deleted.events, left=_left(service, user)))
 
     @app.get("/similar", tags=["items"], response_model=SimilarAnswer)
     async def similar(item: Text, k: Annotated[int, Query(ge=1, le=MAX_K)] = 10) -> Response:
         """Items that are chosen like this one."""
-        return _sent(await service.ask(SimilarRequest(check_text(item), k)))
+        return _sent(await service.ask(SimilarRequest(check_text("item", item), k)))
 
     @app.get("/items", tags=["items"], response_model=ItemsAnswer)
     async def items(q: Words = "", limit: Limit = SHOWN) -> Response:
         """Items with `q` in their title; without it, the most chosen."""
-        return _sent(ItemsAnswer(items=await asyncio.to_thread(find_items, live.current.recommender, check_text(q), limit)))
+        return _sent(ItemsAnswer(items=await asyncio.to_thread(find_items, live.current.recommender, check_text("q", q), limit)))
 
     @app.get("/item", tags=["items"], response_model=ItemAnswer)
     async def one_item(item: Text) -> Response:
         """All that the run's table says of an item."""
-        return _sent(await asyncio.to_thread(item_answer, live.current.recommender, check_text(item)))
+        return _sent(await asyncio.to_thread(item_answer, live.current.recommender, check_text("item", item)))
 
     @app.get("/model", tags=["server"], response_model=ModelAnswer)
     async def model() -> Response:
@@ -265,17 +272,15 @@ def make_app(service: Service, options: Options) -> ASGIApp:
         """Figures for Prometheus."""
         return Response(await asyncio.to_thread(metrics.text), media_type=metrics.CONTENT_TYPE)
 
-    @app.get("/docs", include_in_schema=False)
+    @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
     async def docs() -> FileResponse:
         return FileResponse(PAGE / "docs.html")
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html")
 
-    swagger = find_spec("fastapi_offline")
-    assert swagger is not None, "the extra `serve` brings it"
-    app.mount("/docs/swagger", StaticFiles(directory=Path(str(swagger.origin)).parent / "static"))
+    app.mount("/docs/swagger", StaticFiles(directory=SWAGGER))
     app.mount("/page", StaticFiles(directory=PAGE))
     return Guard(
         app,
@@ -310,6 +315,9 @@ def _tell_problems(app: FastAPI) -> None:
 
     def of_input(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
+        kind = request.headers.get("content-type", "")
+        if "body" in {found["loc"][0] for found in error.errors()} and "json" not in kind:
+            return problem(415, "content", f"content-type: expected application/json, found {kind[:80] or 'none'}")
         return problem(422, "input", "; ".join(f"{_place(found['loc'])}: {found['msg']}" for found in error.errors()[:5]))
 
     def of_gaterec(request: Request, error: Exception) -> Response:
@@ -341,5 +349,7 @@ def _place(where: tuple[str | int, ...]) -> str:
     >>> _place(("body", "history", 3)), _place(("query", "k"))
     ('history[3]', 'k')
     """
+    if len(where) == 2 and isinstance(where[1], int):  # no JSON, from that letter on
+        return f"{where[0]}, letter {where[1]}"
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where[1:] or where)
     return text.removeprefix(".")

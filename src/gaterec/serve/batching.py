@@ -2,7 +2,8 @@
 
 One thread has the model. While it answers one batch, requests gather; it then takes all of them, up to a limit, as its next batch. So a single
 request never waits for others, and under load one matrix product answers many. The queue is bounded: what finds it full is refused at once, and
-what waited beyond its deadline is refused instead of being answered too late.
+what waited beyond its deadline is refused instead of being answered too late. What can't be answered together with others stands in a queue of its
+own, of which a few are taken with each batch, so that they keep nobody waiting for long.
 """
 
 import asyncio
@@ -14,6 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gaterec.errors import GaterecError
+
+ALONE = 4
+"""So many requests that are answered by themselves are taken with each batch."""
 
 
 class BusyError(GaterecError):
@@ -43,7 +47,7 @@ class Batcher:
     Args:
         work: answers a batch: one answer, or one exception, for each of what is asked. Called in the thread alone.
         limit: how many may wait.
-        batch: how many are answered together at most.
+        batch: how many are answered together at most; a few that are answered alone come to that.
         watch: told the size of each batch, and how long its oldest request waited, in seconds.
     """
 
@@ -57,18 +61,19 @@ class Batcher:
     ) -> None:
         self._work, self._limit, self._batch, self._watch = work, limit, batch, watch
         self._queue: deque[Waiting] = deque()
+        self._alone: deque[Waiting] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="gaterec-model", daemon=True)
         self._thread.start()
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + len(self._alone)
 
     @property
     def full(self) -> bool:
         """Whether another one would be refused."""
-        return len(self._queue) >= self._limit
+        return len(self) >= self._limit
 
     def behind(self, seconds: float) -> bool:
         """Whether more than a batch waits, and its first for longer than that: another one is likely to wait in vain."""
@@ -77,8 +82,13 @@ class Batcher:
         except IndexError:  # the thread took it meanwhile
             return False
 
-    async def ask(self, asked: Any, seconds: float) -> Any:
+    async def ask(self, asked: Any, seconds: float, *, alone: bool = False, whatever: bool = False) -> Any:
         """The answer.
+
+        Args:
+            seconds: the deadline.
+            alone: whether it is answered by itself.
+            whatever: whether it is taken also where the queue is full.
 
         Raises:
             BusyError: see there.
@@ -89,9 +99,9 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise BusyError("the server is going down")
-            if self.full:
+            if self.full and not whatever:
                 raise BusyError(f"{self._limit:,} requests are waiting already")
-            self._queue.append(waiting)
+            (self._alone if alone else self._queue).append(waiting)
             self._changed.notify()
         return await waiting.answer
 
@@ -105,13 +115,14 @@ class Batcher:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._queue and not self._closed:
+                while not len(self) and not self._closed:
                     self._changed.wait()
-                if not self._queue:
+                if not len(self):
                     return
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch))]
+                queues = ((self._queue, self._batch), (self._alone, min(ALONE, self._batch)))
+                batch = [queue.popleft() for queue, most in queues for _ in range(min(len(queue), most))]
             now = time.monotonic()
-            self._watch(len(batch), now - batch[0].since)
+            self._watch(len(batch), now - min(waiting.since for waiting in batch))
             late = [waiting for waiting in batch if waiting.until < now or waiting.answer.done()]
             batch = [waiting for waiting in batch if not (waiting.until < now or waiting.answer.done())]
             answers: Sequence[Any] = []

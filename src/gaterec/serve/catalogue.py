@@ -82,8 +82,8 @@ def _plain(value: Any) -> str | int | float | bool | None:
     return value if isinstance(value, str | int | bool | None) else " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def check_text(text: str) -> str:
-    """Raises RequestError for what no title holds."""
+def check_text(name: str, text: str) -> str:
+    """Raises RequestError for what no title and no id holds."""
     if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text):
-        raise RequestError("q: expected text")
+        raise RequestError(f"{name}: expected text without NUL and without halves of surrogate pairs")
     return text

@@ -10,6 +10,8 @@ from gaterec.checkpoint import newest_run
 from gaterec.errors import RequestError, RunError
 from gaterec.recommend import Recommender, load
 
+Mark = tuple[str, tuple[tuple[str, int, int], ...]]
+"""The run's folder, and the name, size and time of each of its files."""
 TRIED = 32
 """So many people are recommended to before a run is taken."""
 
@@ -27,7 +29,7 @@ class Loaded:
 
     recommender: Recommender
     name: str
-    mark: tuple[str, int]
+    mark: Mark
     since: float = field(default_factory=time.time)
 
 
@@ -55,7 +57,7 @@ class Live:
         self.current = new
         return new, before
 
-    def changed(self) -> tuple[str, int] | None:
+    def changed(self) -> Mark | None:
         """What tells the newest run from the one that answers; None where it is the same, or there is none just now."""
         try:
             mark = mark_of(newest_run(self.folder))
@@ -64,9 +66,12 @@ class Live:
         return None if mark == self.current.mark else mark
 
 
-def mark_of(run: Path) -> tuple[str, int]:
-    """Another one after the folder was written anew."""
-    return str(run), (run / "run.json").stat().st_mtime_ns
+def mark_of(run: Path) -> Mark:
+    """Another one after a file of the run was written, an index of it too; so a run that is still being copied is looked at again until it is whole."""
+    files = [file for file in run.rglob("*") if not any(part.startswith(".") for part in file.relative_to(run).parts)]
+    return str(run), tuple(
+        sorted((str(file.relative_to(run)), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
+    )
 
 
 def read(folder: Path) -> Loaded:

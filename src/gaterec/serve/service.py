@@ -1,6 +1,7 @@
 """What the server does: all that needs the model happens in one thread, in batches; events go to the store, and come from it into the very next
 answer."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,19 @@ class PersonRequest:
     limit: int
 
 
-Asked = RecommendRequest | ExplainRequest | SimilarRequest | PersonRequest
+@dataclass(frozen=True)
+class ForgetRequest:
+    """Nothing of a person is to stay in memory."""
+
+    user: str
+
+
+Asked = RecommendRequest | ExplainRequest | SimilarRequest | PersonRequest | ForgetRequest
+OF_NOBODY = SimilarRequest | ForgetRequest
+"""What needs no events of anybody."""
+FORGET_SECONDS = 60.0
+
+LOG = logging.getLogger("gaterec.serve")
 
 
 class Service:
@@ -71,7 +84,11 @@ class Service:
             BusyError: too many wait, or it would come too late.
             GaterecError: it can't be answered; why.
         """
-        return await self._batcher.ask(asked, self._seconds)
+        return await self._batcher.ask(asked, self._seconds, alone=not isinstance(asked, RecommendRequest))
+
+    async def forget(self, user: str) -> None:
+        """Let go of what is remembered of a person, whatever else waits."""
+        await self._batcher.ask(ForgetRequest(user), FORGET_SECONDS, whatever=True)
 
     @property
     def full(self) -> bool:
@@ -90,13 +107,16 @@ class Service:
         try:
             newer, forgotten = self._stored(batch)
         except GaterecError as error:  # the store can't be read: what is asked about items alone has an answer all the same
-            answers = [None if isinstance(asked, SimilarRequest) else error for asked in batch]
+            answers = [None if isinstance(asked, OF_NOBODY) else error for asked in batch]
             newer, forgotten = {}, set()
         lists: dict[int, tuple[str | None, Request]] = {}
         for number, asked in enumerate(batch):
             if answers[number] is not None:
                 continue
             try:
+                if isinstance(asked, ForgetRequest):
+                    answers[number] = loaded.recommender.following.forget(asked.user)
+                    continue
                 if isinstance(asked, SimilarRequest):
                     answers[number] = _similar(loaded, asked)
                     continue
@@ -114,6 +134,9 @@ class Service:
                     answers[number] = _person(loaded, asked, person, len(later))
             except GaterecError as error:
                 answers[number] = error
+            except Exception as error:  # a fault of ours, which is not to be that of those who ask beside
+                LOG.exception("%s broke", type(asked).__name__)
+                answers[number] = error
         following = loaded.recommender.following
         hits, misses = following.hits, following.misses
         found = loaded.recommender.answer([request for _, request in lists.values()])
@@ -125,7 +148,7 @@ class Service:
 
     def _stored(self, batch: Sequence[Asked]) -> tuple[dict[str, list[str]], set[str]]:
         """Newer events of all who are asked about, and who of them was deleted once, after one question each to the store."""
-        users = list({asked.user for asked in batch if not isinstance(asked, SimilarRequest) and asked.user is not None})
+        users = list({asked.user for asked in batch if not isinstance(asked, OF_NOBODY) and asked.user is not None})
         return (self.store.events_of(users), self.store.forgotten(users)) if users else ({}, set())
 
     def _known(self, recommender: Recommender, items: list[str]) -> list[str]:

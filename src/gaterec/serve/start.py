@@ -1,5 +1,6 @@
 """From a command line to a listening server, and down again."""
 
+import errno
 import logging
 import os
 import signal
@@ -143,6 +144,6 @@ def listen(host: str, port: int) -> socket.socket:
         place.listen(BACKLOG)  # who comes while the run is read waits a moment
     except OSError as error:
         place.close()
-        reason = "is in use by another program" if error.errno == 98 else f"can't be used: {error.strerror}"
-        raise SettingsError(f"port: {port} on {host} {reason}; choose another one, as in --port={port + 1}") from None
+        reason = "is in use by another program" if error.errno == errno.EADDRINUSE else f"can't be used: {error.strerror}"
+        raise SettingsError(f"port: {port} on {host} {reason}; choose another one, as in --port={port % 65_535 + 1}") from None
     return place
