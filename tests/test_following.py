@@ -86,3 +86,23 @@ def test_histories_tell_what_they_are() -> None:
     assert histories.events().tolist() == [1, 2, 5]
     assert histories.basis().tolist() == [2, 0, 1]
     assert [person.basis for person in people] == ["person and history", "popularity", "history"]
+
+
+def test_nothing_stays_of_who_is_forgotten_and_their_place_is_used_again(model: HGN) -> None:
+    following = Following(model, L, 3)
+    people = [someone(name, 1, 2, 3, number=number) for number, name in enumerate("abc", 1)]
+    check(following, model, *people)
+    following.forget("b")
+    following.forget("nobody")
+    assert len(following) == 2
+    windows = following._windows
+    left = [part for part in vars(windows).values() if isinstance(part, torch.Tensor) and part.shape[0] == len(windows.users)]
+    assert len(left) >= 4
+    place = following._free[0]
+    assert all(float(part[place].abs().sum()) == 0 for part in left)
+    assert not following._seen[place].any()
+    # Everybody else is as they were, and new people find room.
+    check(following, model, people[0], people[2], someone("d", 4, 5, number=2))
+    assert (following.hits, len(following)) == (2, 3)
+    check(following, model, someone("e", 6, number=2), people[1])
+    assert len(following) == 3

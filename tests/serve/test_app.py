@@ -125,6 +125,23 @@ def test_bad_questions_are_told_where_they_are_bad(client: TestClient, path: str
     assert says in problem(answer, 422, "input")
 
 
+@pytest.mark.parametrize(("content", "says"), [("{", "body, letter 1: JSON decode error"), ("[1", "body, letter 2: JSON decode error")])
+def test_what_is_no_json_is_told_where_it_ends(client: TestClient, content: str, says: str) -> None:
+    assert says in problem(client.post("/recommend", content=content, headers={"content-type": "application/json"}), 422, "input")
+
+
+def test_json_must_say_that_it_is(client: TestClient) -> None:
+    for headers in ({"content-type": "text/plain"}, {"content-type": "application/x-www-form-urlencoded"}):
+        told = problem(client.post("/recommend", content='{"user": "u7"}', headers=headers), 415, "content")
+        assert told == f"content-type: expected application/json, found {headers['content-type']}"
+
+
+def test_what_is_no_text_is_told_by_its_name(client: TestClient) -> None:
+    for path, name in (("/item?item=%00", "item"), ("/person?user=%00", "user"), ("/items?q=%00", "q")):
+        assert problem(client.get(path), 422, "request").startswith(f"{name}: expected text without NUL")
+    assert problem(client.delete("/users/%00"), 422, "request").startswith("user: expected text")
+
+
 def test_numbers_are_ids_too(client: TestClient) -> None:
     assert client.post("/recommend", json={"user": 7, "k": 1}).json()["user"] == "7"
 
@@ -244,6 +261,10 @@ def test_paths_and_methods_that_are_not_there(client: TestClient) -> None:
     problem(client.get("/recommend"), 405, "method")
     problem(client.get("/page/../app.py"), 404, "path")
     problem(client.get("/page/%2e%2e/app.py"), 404, "path")
+
+
+def test_heads_of_pages(client: TestClient) -> None:
+    assert [client.head(path).status_code for path in ("/", "/docs")] == [200, 200]
 
 
 def test_the_document_of_the_api_names_every_path(client: TestClient) -> None:

@@ -166,3 +166,38 @@ def test_it_knows_when_it_is_full_and_when_it_is_behind() -> None:
         batcher.close()
 
     asyncio.run(scene())
+
+
+def test_what_is_answered_alone_keeps_nobody_waiting_for_long() -> None:
+    async def scene() -> None:
+        work = Slow()
+        batcher = Batcher(work, limit=100, batch=10)
+        first = asyncio.create_task(batcher.ask(0, 10))
+        await work.until_begun()
+        alone = [asyncio.create_task(batcher.ask(100 + 2 * number, 10, alone=True)) for number in range(6)]
+        quick = [asyncio.create_task(batcher.ask(2 * number, 10)) for number in range(1, 4)]
+        await asyncio.sleep(0)
+        assert len(batcher) == 9
+        work.go.set()
+        await asyncio.gather(first, *alone, *quick)
+        assert work.batches == [[0], [2, 4, 6, 100, 102, 104, 106], [108, 110]]
+        batcher.close()
+
+    asyncio.run(scene())
+
+
+def test_some_requests_are_taken_whatever_waits() -> None:
+    async def scene() -> None:
+        work = Slow()
+        batcher = Batcher(work, limit=1, batch=1)
+        asked = [asyncio.create_task(batcher.ask(0, 10))]
+        await work.until_begun()
+        asked.append(asyncio.create_task(batcher.ask(2, 10)))
+        await asyncio.sleep(0)
+        asked.append(asyncio.create_task(batcher.ask(4, 10, whatever=True)))
+        await asyncio.sleep(0)
+        work.go.set()
+        assert await asyncio.gather(*asked) == [0, 20, 40]
+        batcher.close()
+
+    asyncio.run(scene())

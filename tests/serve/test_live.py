@@ -140,3 +140,18 @@ def test_a_run_of_a_newer_format_is_refused(runs: Path) -> None:
     (new / "run.json").write_text(json.dumps({**info, "format": 99}))
     with pytest.raises(RunError, match="upgrade"):
         live.reload()
+
+
+def test_a_run_that_is_copied_slowly_is_taken_when_it_is_whole(runs: Path, make: Make) -> None:
+    with make(folder=runs, watch=0.02) as client:
+        new = add(runs, "second")
+        weights = (new / "weights.safetensors").read_bytes()
+        (new / "weights.safetensors").unlink()
+        until = time.monotonic() + 20
+        while 'outcome="refused"' not in client.get("/metrics").text and time.monotonic() < until:
+            time.sleep(0.02)
+        assert client.get("/version").json()["model"] == "first"
+        (new / "weights.safetensors").write_bytes(weights)
+        while client.get("/version").json()["model"] != "second" and time.monotonic() < until:
+            time.sleep(0.02)
+        assert client.get("/version").json()["model"] == "second"

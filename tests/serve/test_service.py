@@ -100,3 +100,24 @@ def test_requests_come_through_the_queue(service: Service) -> None:
 
     answers = asyncio.run(scene())
     assert [answer.user for answer in answers] == [f"u{number}" for number in range(20)]
+
+
+def test_a_fault_belongs_to_its_own_request(service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*whatever: Any) -> Any:
+        raise AssertionError("secret of the inside")
+
+    monkeypatch.setattr("gaterec.serve.service.explain_to", broken)
+    one, fault, other = together(
+        service, RecommendRequest(user="u7", k=2), ExplainRequest(user="u7", item="i3"), RecommendRequest(user="u8", k=3)
+    )
+    assert (len(one.items), len(other.items)) == (2, 3)
+    assert isinstance(fault, AssertionError)
+    assert "secret of the inside" in caplog.text
+
+
+def test_nothing_of_the_deleted_stays_in_memory(service: Service) -> None:
+    together(service, RecommendRequest(user="u7"))
+    following = service.live.current.recommender.following
+    assert "u7" in following._followed
+    asyncio.run(service.forget("u7"))
+    assert "u7" not in following._followed
