@@ -8,7 +8,7 @@ of Newton's method leads to where both together are best:
                                      h, the variance of that feature over the items, which bounds what an event can curve the sum by
                                      c, how much less the prior weighs than it would if vectors were trained to their end
 
-More steps overfit: a history is short, and what comes next is not what came before. With no next item to learn from, u is the mean.
+More steps gain nothing. With no next item to learn from, u is the mean.
 """
 
 from collections.abc import Sequence
