@@ -57,7 +57,7 @@ def test_given_vectors_stand_for_numbers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KNOWING)
-def test_the_vector_is_one_step_of_newton_from_the_mean(name: str) -> None:
+def test_the_vector_is_one_step_from_the_mean(name: str) -> None:
     model = make(name).double()
     people = events(2, 9, 30, 80)
     found = FoldIn(model, 0)(people)

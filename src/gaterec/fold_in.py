@@ -2,13 +2,13 @@
 
 Folding in is Sarwar, Karypis, Konstan and Riedl's word (ICCIT 2002). Here the vector is found as in maximum a posteriori estimation: the people of
 the training say what vectors are like (mean m and variance v of each feature), the history says what this one should be, and from the mean one step
-of Newton's method leads to where both together are best:
+like Newton's, by a diagonal curvature, leads about to where both together are best:
 
     u = m - g / (c / v + n h)        g, the gradient at m of -log p(next item), summed over the n latest next items of the history
-                                     h, the variance of that feature over the items, which bounds what an event can curve the sum by
+                                     h, the variance of that feature over the items, which stands for what an event adds to the curvature
                                      c, how much less the prior weighs than it would if vectors were trained to their end
 
-More steps overfit: a history is short, and what comes next is not what came before. With no next item to learn from, u is the mean.
+More steps gain nothing. With no next item to learn from, u is the mean.
 """
 
 from collections.abc import Sequence
