@@ -63,6 +63,19 @@ def by_user(frame: pl.DataFrame) -> dict[str, list[str]]:
     return {str(user): part["item"].to_list() for (user,), part in frame.group_by("user", maintain_order=True)}
 
 
+def test_a_graph_goes_by_products_where_equal_lengths_hide_what_tells_items_apart() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, queries = torch.randn(20_001, 16, generator=generator), torch.randn(200, 16, generator=generator)
+    evenly = build("hnsw", weight, None, queries)
+    assert (evenly.about["products"], evenly.about["recall"] >= 0.95) == (False, True)
+    weight[1:4] *= 3_000
+    odd = build("hnsw", weight, None, queries)
+    assert odd.about["products"]
+    found, scores = odd.search(queries, 10)
+    assert odd.about["recall"] >= 0.9
+    torch.testing.assert_close(scores, exact_scores(queries, found, weight, torch.zeros(len(weight))))
+
+
 def test_distances_of_equally_long_vectors_go_by_inner_product() -> None:
     torch.manual_seed(0)
     weight, bias, query = torch.randn(50, 6) * torch.rand(50, 1) * 5, torch.randn(50), torch.randn(6)
