@@ -21,6 +21,8 @@ from gaterec.models.encoder import SequenceEncoder
 BASES = ("popularity", "history", "person and history")
 AT_A_TIME = 256
 """So many people are computed at a time; what is kept of their windows stays in the cache."""
+EVENTS = 20_000
+"""So many events at a time, where nobody is remembered."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ class Following:
         self.window, self.room, self.fold_in = window, room, fold_in
         self.hits = self.misses = 0
         self._threads = torch.get_num_threads()
-        self._windows = model.windows(room + AT_A_TIME * self._threads, window)
+        # Of short windows more fit into the cache, and Python's part of the work is the smaller.
+        self._many = max(AT_A_TIME, EVENTS // window)
+        self._windows = model.windows(room + self._many * self._threads, window)
         # In one piece: small arrays that live long, among large ones that don't, would make the process grow.
         self._seen = np.zeros((room, window), dtype=np.int32)
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
@@ -149,12 +153,12 @@ class Following:
 
     def queries_of(self, histories: Histories) -> Tensor:
         """(B, D), B > 0; nobody is remembered."""
-        begins = range(0, len(histories.numbers), AT_A_TIME)
+        begins = range(0, len(histories.numbers), self._many)
         found: list[Tensor] = [torch.empty(0)] * len(begins)
-        free = [self.room + AT_A_TIME * number for number in range(self._threads)]  # where windows may be made for the moment
+        free = [self.room + self._many * number for number in range(self._threads)]  # where windows may be made for the moment
 
         def compute(number: int) -> None:
-            part = slice(begins[number], begins[number] + AT_A_TIME)
+            part = slice(begins[number], begins[number] + self._many)
             numbers, counts = histories.numbers[part], histories.counts[part]
             newer = np.minimum(counts, self.window)
             recent = histories.items[ranges(histories.begins[part] + counts - newer, newer)]
