@@ -14,6 +14,7 @@ import gaterec
 from gaterec.data.interactions import Interactions
 from gaterec.errors import RequestError, RunError
 from gaterec.evaluate import EncoderScorer
+from gaterec.explain import explain_to
 from gaterec.models import MODELS
 from gaterec.recommend import Answer, Recommender, load
 from tests.commands import write_log
@@ -271,3 +272,30 @@ def test_lists_are_written_whole_or_not_at_all(recommender: Recommender, tmp_pat
     (tmp_path / "out" / "letter.txt").write_text("dear")
     with pytest.raises(RequestError, match=r"expected a new folder, or one of such lists, found letter\.txt in it"):
         recommender.recommend_to(tmp_path / "out")
+
+
+def test_nobodys_id_is_no_text(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.csv")
+    log.write_text(log.read_text().replace("u7,", "None,"))
+    result = gaterec.run("HGN", log, config_dict={**SMALL, "checkpoint_dir": str(tmp_path)})
+    recommender = load(result["folder"])
+    recommender.update("None", "i3")
+    named, nobody = recommender.people(["None", None], None)
+    assert (named.id, named.basis) == ("None", "person and history")
+    assert (nobody.id, nobody.number, nobody.basis) == (None, 0, "popularity")
+    assert recommender.knows_person("None")
+    assert not recommender.knows_person(None)
+    frame = recommender.recommend([None, "None"], k=2)
+    assert frame["user"].to_list() == [None, None, "None", "None"]
+    assert frame["based_on"].to_list() == ["popularity"] * 2 + ["person and history"] * 2
+    recommender.recommend_to(tmp_path / "lists", [None, "None"], k=2)
+    assert pl.read_parquet(tmp_path / "lists" / "*.parquet").drop("score").equals(frame.drop("score"))
+    assert recommender.explain(None, "i1", ["i2"]).events["item"].to_list() == ["i2"]
+    (person,) = recommender.people([None], None)
+    for ask, told in (
+        (lambda: explain_to(recommender, person, "i1"), "explain: neither a user nor a history: nothing is known of this person"),
+        (lambda: recommender.recommend([None], strict=True), "strict: found somebody without an id"),
+        (lambda: recommender.update(None, "i1"), "update: whose event"),
+    ):
+        with pytest.raises(RequestError, match=told):
+            ask()

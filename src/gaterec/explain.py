@@ -138,9 +138,8 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
     """The same for a person who was found already (see Recommender.people)."""
     target = recommender.item_number(item)
     if not len(person.items):
-        raise RequestError(
-            f"user {person.id!r}: nothing is known of this person, so popular items are recommended, and there is nothing to explain"
-        )
+        whom = "explain: neither a user nor a history" if person.id is None else f"user {person.id!r}"
+        raise RequestError(f"{whom}: nothing is known of this person, so popular items are recommended, and there is nothing to explain")
     items = person.items[-recommender.settings.MAX_ITEM_LIST_LENGTH :]
     before = len(person.items) - len(items)
     without = [Person(person.id, person.number, np.delete(person.items, before + place)) for place in range(len(items))]

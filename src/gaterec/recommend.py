@@ -18,6 +18,7 @@ from gaterec.diversity import candidates, diverse
 from gaterec.errors import RequestError, nearest
 from gaterec.fold_in import FoldIn
 from gaterec.following import AT_A_TIME, BASES, Following, Histories, Person
+from gaterec.ids import text
 from gaterec.index import Index, Nearest, read_index
 from gaterec.kernels.best import Catalogue, product
 from gaterec.models.encoder import SequenceEncoder
@@ -60,8 +61,8 @@ class Recommender:
         self.following = Following(run.model, run.settings.MAX_ITEM_LIST_LENGTH, room, self.fold_in)
         self._where = lru_cache(WHERES)(self._bar)
         self._item, self._offsets = load_histories(run)
-        self._users = _numbers(run.users)
-        self._items = _numbers(run.items)
+        self._users: dict[str | None, int] = _numbers(run.users)
+        self._items: dict[str | None, int] = _numbers(run.items)
         self._newer: dict[str, list[int]] = {}
         self.titles = titles(run.items)
 
@@ -190,15 +191,17 @@ class Recommender:
         filters = self._filters(k, seen, deny, allow, where, diversity)
         everywhere = self._everywhere(filters)
 
-        def lists(ids: list[str]) -> pl.DataFrame:
+        def lists(ids: list[str | None]) -> pl.DataFrame:
             if diversity:
                 return self._lists(self.people(ids, None, strict=strict), filters)
             histories = self.histories(ids, strict=strict)
             items, scores = self.best_of(histories, k, everywhere, seen=seen)
             row, place = np.nonzero(items)
-            return self._frame(pl.Series(ids).gather(row), place + 1, items[row, place], scores[row, place], histories.basis()[row])
+            return self._frame(
+                pl.Series(ids, dtype=pl.String).gather(row), place + 1, items[row, place], scores[row, place], histories.basis()[row]
+            )
 
-        asked = values(self.run.users.to_series(0)[1:]) if users is None else map(str, users)
+        asked = values(self.run.users.to_series(0)[1:]) if users is None else map(text, users)
         return write_lists(Path(folder), asked, lists, tell, per_file)
 
     def request(
@@ -276,28 +279,31 @@ class Recommender:
 
     def update(self, user: Any, event: Any) -> None:
         """One more event of a person, known or not, which counts in every later answer. Kept in memory alone."""
-        self._newer.setdefault(str(user), []).append(self.item_number(event))
+        name = text(user)
+        if name is None:
+            raise RequestError("update: whose event? expected a user, found None")
+        self._newer.setdefault(name, []).append(self.item_number(event))
 
     # -- people and items ----------------------------------------------------------------------------------------------------------
 
     def knows(self, item: Any) -> bool:
         """Whether the run has this item."""
-        return str(item) in self._items
+        return text(item) in self._items
 
     def knows_person(self, user: Any) -> bool:
         """Whether the run has this person."""
-        return str(user) in self._users
+        return text(user) in self._users
 
     def item_number(self, item: Any) -> int:
         """Raises RequestError for an unknown item."""
-        number = self._items.get(str(item), 0)
+        number = self._items.get(text(item), 0)
         if not number:
             known = list(self._items)
             hint = nearest(item, known) if len(known) < 100_000 else ""
             raise RequestError(f"item {str(item)[:80]!r}: the run knows no such item{'; ' + hint if hint.startswith('did') else ''}")
         return number
 
-    def histories(self, users: Sequence[str], *, strict: bool = False) -> Histories:
+    def histories(self, users: Sequence[str | None], *, strict: bool = False) -> Histories:
         """Likewise, of many people at once by their ids alone."""
         if strict or self._newer:
             return Histories.of(self.people(users, None, strict=strict))
@@ -307,7 +313,7 @@ class Recommender:
     def people(self, users: Iterable[Any] | None, histories: Iterable[Iterable[Any]] | None, *, strict: bool = False) -> list[Person]:
         """Whom the requests are for; see recommend."""
         newer = None if histories is None else [[self.item_number(item) for item in history] for history in histories]
-        ids: Sequence[str | None] = [str(user) for user in users] if users is not None else [None] * len(newer or [])
+        ids: Sequence[str | None] = [text(user) for user in users] if users is not None else [None] * len(newer or [])
         if newer is not None and len(newer) != len(ids):
             raise RequestError(f"histories: expected one for each of the {len(ids):,} users, found {len(newer):,}")
         if users is None and newer is None:
@@ -316,9 +322,11 @@ class Recommender:
         for place, name in enumerate(ids):
             number = self._users.get(name, 0) if name is not None else 0
             if strict and not number:
-                raise RequestError(f"user {name!r}: the run knows no such person")
+                raise RequestError(
+                    f"user {name!r}: the run knows no such person" if name is not None else "strict: found somebody without an id"
+                )
             past = self._item[self._offsets[number] : self._offsets[number + 1]] if number else self._item[:0]
-            later = [*self._newer.get(name or "", []), *(newer[place] if newer is not None else [])]
+            later = [*(self._newer.get(name, []) if name is not None else []), *(newer[place] if newer is not None else [])]
             found.append(Person(name, number, np.concatenate([past, np.array(later, dtype=past.dtype)])))
         return found
 
@@ -465,7 +473,7 @@ def _nobody(people: Sequence[Person]) -> np.ndarray:
     return np.array([not len(person.items) for person in people])
 
 
-def _numbers(ids: pl.DataFrame) -> dict[str, int]:
+def _numbers(ids: pl.DataFrame) -> dict[str | None, int]:
     """id -> number; the first row stands for none."""
     names = ids.to_series(0)[1:].cast(pl.String).to_list()
     return dict(zip(names, range(1, len(ids)), strict=True))

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
 from gaterec.errors import RequestError
 from gaterec.files import folder_written_whole
+
+Thing = TypeVar("Thing")
 
 PARTS = "part-*.parquet"
 FILE = 20_000
@@ -18,7 +21,11 @@ BATCH = 10_000
 
 
 def write_lists(
-    folder: Path, users: Iterable[str], lists: Callable[[list[str]], pl.DataFrame], tell: Callable[[int], object], per_file: int = FILE
+    folder: Path,
+    users: Iterable[str | None],
+    lists: Callable[[list[str | None]], pl.DataFrame],
+    tell: Callable[[int], object],
+    per_file: int = FILE,
 ) -> int:
     """Fill a folder with part-00000.parquet, part-00001.parquet, ...; it appears when it is whole, or not at all.
 
@@ -57,7 +64,7 @@ def values(ids: pl.Series) -> Iterator[str]:
         yield from ids[begin : begin + FILE].to_list()
 
 
-def _batches(things: Iterable[str], size: int) -> Iterator[list[str]]:
+def _batches(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
     """
     >>> list(_batches("abcde", 2))
     [['a', 'b'], ['c', 'd'], ['e']]
