@@ -165,6 +165,12 @@ def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
             ask()
 
 
+def test_among_many_items_no_nearest_one_is_sought(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaterec.recommend.HINTS", 19)
+    with pytest.raises(RequestError, match="item 'i99': the run knows no such item$"):
+        recommender.item_number("i99")
+
+
 def test_a_run_without_histories_is_refused(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(folder, copy)

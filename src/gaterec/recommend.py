@@ -34,6 +34,9 @@ __all__ = ["Answer", "Person", "Recommender", "Request", "load"]
 WHERES = 16
 """So many conditions on items are remembered, each with a number for every item."""
 
+HINTS = 2_000
+"""Among more items no nearest one is sought: it is found letter by letter, and a request is to be refused soon."""
+
 
 class Recommender:
     """A trained run in memory, on the CPU.
@@ -298,10 +301,15 @@ class Recommender:
         """Raises RequestError for an unknown item."""
         number = self._items.get(text(item), 0)
         if not number:
-            known = list(self._items)
-            hint = nearest(item, known) if len(known) < 100_000 else ""
-            raise RequestError(f"item {str(item)[:80]!r}: the run knows no such item{'; ' + hint if hint.startswith('did') else ''}")
+            name = str(item)[:80]
+            hint = nearest(name, self._names) if self._names else ""
+            raise RequestError(f"item {name!r}: the run knows no such item{'; ' + hint if hint.startswith('did') else ''}")
         return number
+
+    @cached_property
+    def _names(self) -> list[str]:
+        """The items' ids, among which the nearest to an unknown one is found soon; none where they are many."""
+        return [name for name in self._items if name is not None] if len(self._items) <= HINTS else []
 
     def histories(self, users: Sequence[str | None], *, strict: bool = False) -> Histories:
         """Likewise, of many people at once by their ids alone."""
