@@ -167,7 +167,7 @@ def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
 
 def test_among_many_items_no_nearest_one_is_sought(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gaterec.recommend.HINTS", 19)
-    with pytest.raises(RequestError, match="item 'i99': the run knows no such item$"):
+    with pytest.raises(RequestError, match=r"item 'i99': the run knows no such item$"):
         recommender.item_number("i99")
 
 
@@ -278,6 +278,24 @@ def test_lists_are_written_whole_or_not_at_all(recommender: Recommender, tmp_pat
     (tmp_path / "out" / "letter.txt").write_text("dear")
     with pytest.raises(RequestError, match=r"expected a new folder, or one of such lists, found letter\.txt in it"):
         recommender.recommend_to(tmp_path / "out")
+    (tmp_path / "file").write_text("dear")
+    (tmp_path / "link").symlink_to("file")
+    for name in ("file", "link"):
+        with pytest.raises(RequestError, match=f"{name}: expected a new folder, or one of such lists, found a file; nothing was written"):
+            recommender.recommend_to(tmp_path / name)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "part-00000-of-another-program.parquet").touch()
+    with pytest.raises(RequestError, match="found part-00000-of-another-program"):
+        recommender.recommend_to(tmp_path / "other")
+    assert (tmp_path / "link").read_text() == "dear"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_lists_go_where_one_is(recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert recommender.recommend_to(".", ["u1"]) == 1
+    assert [file.name for file in tmp_path.rglob("*")] == ["here", "part-00000.parquet"]
 
 
 def test_nobodys_id_is_no_text(tmp_path: Path) -> None:

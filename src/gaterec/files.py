@@ -43,29 +43,55 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 def folder_written_whole(folder: Path) -> Iterator[Path]:
     """A folder to fill, which takes the place of `folder` when all went well and vanishes when anything failed.
 
+    Where `folder` is a link, what it leads to is replaced.
+
     Raises:
-        RunError: the disk is full or the place can't be written; what stood at `folder` is untouched.
+        RunError: the disk is full, the place can't be written, or a file stands there; what stood at `folder` is untouched.
     """
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    place = folder.resolve()  # "." has no name of its own
+    if not place.name or (place.exists() and not place.is_dir()):
+        raise RunError(f"{folder}: can't be written: {_reason(FileExistsError()) if place.name else 'it is the root of all folders'}")
+    part = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.part")
     old = part.with_suffix(".old")
+    replaced = False
     try:
         part.mkdir(parents=True)
         yield part
-        if folder.exists():
-            folder.rename(old)
-        try:
-            part.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
+        if place.is_dir():
+            place.rename(old)
+        part.rename(place)
+        replaced = True
     except RunError as error:  # the names of files that nobody will find any more say nothing
         raise RunError(str(error).replace(str(part), str(folder))) from None
     except (OSError, SafetensorError) as error:
         raise RunError(f"{folder}: can't be written: {_reason(error)}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if replaced:
+            shutil.rmtree(old, ignore_errors=True)
+        elif not place.exists():
+            with suppress(OSError):
+                old.rename(place)
+
+
+def in_the_way(folder: Path, ours: Callable[[set[str]], set[str]]) -> str | None:
+    """What keeps a folder from being written, or written over; None where it is new, or holds nothing but files of ours.
+
+    Args:
+        folder: any path.
+        ours: which of the names in it are ours.
+    """
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        return "a file"
+    try:
+        entries = {entry.name: entry for entry in folder.iterdir()}
+    except OSError as error:
+        return f"one that can't be read: {_reason(error)}"
+    ourselves = {name for name in ours(set(entries)) if entries[name].is_file()}
+    strange = sorted(entries.keys() - ourselves)
+    return f"{strange[0]} in it" if strange else None
 
 
 def check_writable(folder: Path, setting: str = "checkpoint_dir") -> None:

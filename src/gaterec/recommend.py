@@ -188,7 +188,7 @@ class Recommender:
             How many people.
 
         Raises:
-            RequestError: see recommend; or there is something else in the folder. Nothing is written then.
+            RequestError: see recommend; or there is a file at the place, or something else in the folder. Nothing is written then.
             RunError: it can't be written.
         """
         filters = self._filters(k, seen, deny, allow, where, diversity)
