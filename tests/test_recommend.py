@@ -1,5 +1,6 @@
 """A run that recommends: who is asked for, what may come, and that it is what the model says."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,43 @@ def test_pandas_gets_pandas(recommender: Recommender) -> None:
     assert pl.from_pandas(frame)["item"].to_list() == recommender.recommend(pl.Series(["u1", "u2"]), k=2)["item"].to_list()
 
 
+def test_users_come_back_as_they_were_given(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.csv")
+    log.write_text(log.read_text().replace("\nu", "\n"))
+    recommender = load(gaterec.run("HGN", log, config_dict={**SMALL, "checkpoint_dir": str(tmp_path)})["folder"])
+    expected = recommender.recommend(["7", "3"], k=2)
+    assert expected["user"].to_list() == ["7", "7", "3", "3"]
+    for users in (
+        pd.Series([7, 3], index=[4, 4]),
+        pd.Series([7, 3], dtype="Int64"),
+        pd.Series([7.0, 3.0]),
+        pd.Series(["7", "3"], dtype="category"),
+        pd.Index([7, 3], dtype="int32"),
+    ):
+        frame = recommender.recommend(users, k=2)
+        assert frame["user"].dtype == users.dtype
+        assert frame["user"].tolist() == [users.tolist()[row] for row in (0, 0, 1, 1)]
+        assert frame["item"].tolist() == expected["item"].to_list()
+        assert len(frame.merge(pd.DataFrame({"user": users.array, "name": ["ann", "bob"]}), on="user")) == 4
+    for given, kind in (
+        (pl.Series([7, 3], dtype=pl.Int32), pl.Int32),
+        (pl.Series(["7", "3"], dtype=pl.Categorical), pl.Categorical),
+        ([7, 3], pl.Int64),
+        (iter([7, 3]), pl.Int64),
+        (np.array([7, 3]), pl.Int64),
+        (np.array([7, 3], dtype=np.float32), pl.Float32),
+        ([7, "3"], pl.String),
+    ):
+        found = recommender.recommend(given, k=2)
+        assert found.schema["user"] == kind
+        assert found.drop("user").equals(expected.drop("user"))
+        assert recommender.recommend(given, k=2, allow=[]).is_empty()
+    assert recommender.recommend([2**80, 7], k=1)["user"].dtype in (pl.String, pl.Int128)
+    missing = recommender.recommend(pd.Series([7, None, 3]), k=2)
+    assert missing["based_on"].tolist() == ["person and history"] * 2 + ["popularity"] * 2 + ["person and history"] * 2
+    assert missing["user"].isna().tolist() == [False] * 2 + [True] * 2 + [False] * 2
+
+
 def test_scores_and_similar_items(recommender: Recommender) -> None:
     frame = recommender.recommend(["u1"], k=3)
     assert recommender.score("u1", frame["item"]) == pytest.approx(frame["score"].to_list(), abs=1e-6)
@@ -163,6 +201,32 @@ def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
     ):
         with pytest.raises(RequestError, match=told):
             ask()
+
+
+def test_a_list_is_wanted(recommender: Recommender, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"user": ["u1"]})
+    one: Any = "u1"
+    for ask, told in (
+        (lambda: recommender.recommend(one), r"users: expected a list of ids, found text; did you mean ['u1']?"),
+        (lambda: recommender.recommend(b"u1"), r"users: expected a list of ids, found text; did you mean [b'u1']?"),
+        (lambda: recommender.recommend(frame), "users: expected a list of ids, found a frame; give one of its columns"),
+        (lambda: recommender.recommend(pl.from_pandas(frame)), "users: expected a list of ids, found a frame"),
+        (lambda: recommender.recommend(7), "users: expected a list of ids, found int; put it into one"),  # type: ignore[arg-type]
+        (lambda: recommender.recommend_to(tmp_path / "out", one), "users: expected a list of ids, found text; did you mean ['u1']?"),
+        (lambda: recommender.recommend(["u1"], deny="i1"), "deny: expected a list of ids, found text; did you mean ['i1']?"),
+        (lambda: recommender.recommend(["u1"], allow="i1"), "allow: expected a list of ids, found text; did you mean ['i1']?"),
+        (lambda: recommender.recommend(histories="i1"), "histories: expected a list of lists of ids, found text; did you mean [['i1']]?"),
+        (lambda: recommender.recommend(histories=["i1"]), "histories: expected a list of lists of ids, found text; did you mean [['i1']]?"),
+        (lambda: recommender.request("u1", "i1"), "history: expected a list of ids, found text; did you mean ['i1']?"),
+        (lambda: recommender.score("u1", "i1"), "items: expected a list of ids, found text; did you mean ['i1']?"),
+        (lambda: recommender.explain("u1", "i1", "i2"), "history: expected a list of ids, found text; did you mean ['i2']?"),
+    ):
+        with pytest.raises(RequestError, match=re.escape(told)):
+            ask()
+    assert list(tmp_path.iterdir()) == []
+    for history in (pd.Series(["i1", "i2"]), np.array(["i1", "i2"]), pl.Series(["i1", "i2"])):
+        assert recommender.request("x", history).person.items.tolist() == recommender.request("x", ["i1", "i2"]).person.items.tolist()
+        assert len(recommender.explain("x", "i3", history).events) == 2
 
 
 def test_among_many_items_no_nearest_one_is_sought(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:

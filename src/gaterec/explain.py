@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gaterec.errors import RequestError
+from gaterec.ids import several
 from gaterec.recommend import Person, Recommender
 
 EXACT, LEFT_OUT = "exact sum", "leave-one-event-out"
@@ -126,7 +127,7 @@ def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[An
     Raises:
         RequestError: an unknown item, or someone of whom nothing is known.
     """
-    events = list(history or [])
+    events = [] if history is None else list(several("history", history))
     if user is None and not events:
         raise RequestError("explain: for whom? expected a user, or the history of somebody without an id")
     (person,) = recommender.people(None if user is None else [user], [events])

@@ -18,7 +18,7 @@ from gaterec.diversity import candidates, diverse
 from gaterec.errors import RequestError, nearest
 from gaterec.fold_in import FoldIn
 from gaterec.following import AT_A_TIME, BASES, Following, Histories, Person
-from gaterec.ids import text
+from gaterec.ids import of_pandas, several, text, with_ids
 from gaterec.index import Index, Nearest, read_index
 from gaterec.kernels.best import Catalogue, product
 from gaterec.models.encoder import SequenceEncoder
@@ -124,17 +124,20 @@ class Recommender:
 
         Returns:
             One row per recommended item, in the order asked: user, rank, item, score, based_on, and title where the `.item` file has one. A pandas
-            frame where users are a pandas Series or Index, else a Polars frame.
+            frame where users are a pandas Series or Index, else a Polars frame. Users come back in the type in which they were given, so that the
+            frame can be joined with theirs; in a list of several types, as text.
 
         Raises:
             RequestError: an unknown item (which one), an unknown column, someone unknown when strict, or a number out of its range.
         """
+        if users is not None and not isinstance(users, pl.Series) and not of_pandas(users):
+            users = list(several("users", users))
         people = self.people(users, histories, strict=strict)
-        frame = self._lists(people, self._filters(k, seen, deny, allow, where, diversity))
-        return frame.to_pandas() if type(users).__module__.partition(".")[0] == "pandas" else frame
+        frame, row = self._lists(people, self._filters(k, seen, deny, allow, where, diversity))
+        return frame if users is None else with_ids(frame, users, row)
 
-    def _lists(self, people: Sequence[Person], filters: Mapping[str, Any]) -> pl.DataFrame:
-        """What recommend returns, for people who are all asked for with the same filters."""
+    def _lists(self, people: Sequence[Person], filters: Mapping[str, Any]) -> tuple[pl.DataFrame, np.ndarray]:
+        """What recommend returns, ids as text, for people who are all asked for with the same filters; and whose row it is, for each."""
         answers = self.answer([Request(person, **filters) for person in people])
         row = np.repeat(np.arange(len(people)), [len(answer.items) for answer in answers])
         ranks, items, scores = (
@@ -146,7 +149,7 @@ class Recommender:
             )
         )
         ids = pl.Series([person.id for person in people], dtype=pl.String).gather(row)
-        return self._frame(ids, ranks, items, scores, Histories.of(people).basis()[row] if people else row)
+        return self._frame(ids, ranks, items, scores, Histories.of(people).basis()[row] if people else row), row
 
     def _frame(self, ids: pl.Series, ranks: np.ndarray, items: np.ndarray, scores: np.ndarray, based_on: np.ndarray) -> pl.DataFrame:
         """Likewise, of one row per item; based_on is a number of BASES."""
@@ -196,7 +199,7 @@ class Recommender:
 
         def lists(ids: list[str | None]) -> pl.DataFrame:
             if diversity:
-                return self._lists(self.people(ids, None, strict=strict), filters)
+                return self._lists(self.people(ids, None, strict=strict), filters)[0]
             histories = self.histories(ids, strict=strict)
             items, scores = self.best_of(histories, k, everywhere, seen=seen)
             row, place = np.nonzero(items)
@@ -204,7 +207,7 @@ class Recommender:
                 pl.Series(ids, dtype=pl.String).gather(row), place + 1, items[row, place], scores[row, place], histories.basis()[row]
             )
 
-        asked = values(self.run.users.to_series(0)[1:]) if users is None else map(text, users)
+        asked = values(self.run.users.to_series(0)[1:]) if users is None else map(text, several("users", users))
         return write_lists(Path(folder), asked, lists, tell, per_file)
 
     def request(
@@ -225,7 +228,8 @@ class Recommender:
         Raises:
             RequestError: see recommend.
         """
-        (person,) = self.people(None if user is None else [user], [history or ()], strict=strict)
+        newer = () if history is None else several("history", history)
+        (person,) = self.people(None if user is None else [user], [newer], strict=strict)
         return Request(person, **self._filters(k, seen, deny, allow, where, diversity))
 
     def warm(self) -> None:
@@ -258,9 +262,8 @@ class Recommender:
 
     def score(self, user: Any, items: Iterable[Any], history: Iterable[Any] | None = None) -> list[float]:
         """The score of each item for one person, who may have newer events."""
-        (person,) = self.people([user], None if history is None else [history])
-        numbers = [self.item_number(item) for item in items]
-        return [float(value) for value in self.scores([person])[0, numbers]]
+        (person,) = self.people([user], None if history is None else [several("history", history)])
+        return [float(value) for value in self.scores([person])[0, self._item_numbers("items", items)]]
 
     def explain(self, user: Any, item: Any, history: Iterable[Any] | None = None) -> "Explanation":
         """Why an item would be recommended; see gaterec.explain.explain."""
@@ -320,8 +323,11 @@ class Recommender:
 
     def people(self, users: Iterable[Any] | None, histories: Iterable[Iterable[Any]] | None, *, strict: bool = False) -> list[Person]:
         """Whom the requests are for; see recommend."""
-        newer = None if histories is None else [[self.item_number(item) for item in history] for history in histories]
-        ids: Sequence[str | None] = [text(user) for user in users] if users is not None else [None] * len(newer or [])
+        newer = None
+        if histories is not None:
+            each = [several("histories", history, lists=True) for history in several("histories", histories, lists=True)]
+            newer = [[self.item_number(item) for item in history] for history in each]
+        ids: Sequence[str | None] = [None] * len(newer or []) if users is None else [text(user) for user in several("users", users)]
         if newer is not None and len(newer) != len(ids):
             raise RequestError(f"histories: expected one for each of the {len(ids):,} users, found {len(newer):,}")
         if users is None and newer is None:
@@ -421,8 +427,8 @@ class Recommender:
         return {
             "k": k,
             "seen": seen,
-            "deny": self._item_numbers(deny),
-            "allow": None if allow is None else self._item_numbers(allow),
+            "deny": self._item_numbers("deny", deny),
+            "allow": None if allow is None else self._item_numbers("allow", allow),
             "where": sum(bars[1:], bars[0]) if bars else None,
             "diversity": float(diversity),
         }
@@ -438,8 +444,8 @@ class Recommender:
         everywhere[torch.from_numpy(filters["deny"])] = -torch.inf
         return everywhere
 
-    def _item_numbers(self, items: Iterable[Any]) -> np.ndarray:
-        return np.array([self.item_number(item) for item in items], dtype=np.int64)
+    def _item_numbers(self, name: str, items: Iterable[Any]) -> np.ndarray:
+        return np.array([self.item_number(item) for item in several(name, items)], dtype=np.int64)
 
     def _bar(self, column: str, value: str) -> Tensor:
         """(V,) 0 for items that have this value, -inf for others."""
