@@ -174,6 +174,8 @@ def test_scores_and_similar_items(recommender: Recommender) -> None:
     numbers = [recommender.item_number(item) for item in ("i5", alike["item"][0])]
     assert alike["score"][0] == pytest.approx(float(table[numbers[0]] @ table[numbers[1]]), abs=1e-6)
     assert len(recommender.similar_items("i5", k=1000)) == 19
+    assert recommender.similar_items("i5", k=np.int64(4)).equals(alike)  # type: ignore[arg-type]
+    assert len(recommender.recommend(["u1"], k=np.int64(3))) == 3  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -190,6 +192,12 @@ def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
         (lambda: recommender.recommend(["u1"], deny=["i99"]), r"item 'i99': the run knows no such item; did you mean i\d+\?"),
         (lambda: recommender.recommend(histories=[["i1", "x" * 200]]), "item 'x{80}': the run knows no such item"),
         (lambda: recommender.recommend(["u1"], where={"knd": "sad"}), "where: knd: items have no such column; did you mean kind?"),
+        (
+            lambda: recommender.recommend(["u1"], where={"training_count": "3"}),
+            "where: training_count: items have no such column; known: title, kind",
+        ),
+        (lambda: recommender.recommend(["u1"], where={"item_id": "i3"}), "where: item_id: items have no such column; did you mean title?"),
+        (lambda: recommender.recommend(["u1"], where=["kind"]), "where: expected a dictionary of columns and values, found list"),  # type: ignore[arg-type]
         (lambda: recommender.recommend(["nobody"], strict=True), "user 'nobody': the run knows no such person"),
         (lambda: recommender.recommend(["u1"], histories=[[], []]), "histories: expected one for each of the 1 users, found 2"),
         (lambda: recommender.recommend(["u1"], k=0), "k: expected a whole number from 1 on, found 0"),
@@ -198,6 +206,9 @@ def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
         (lambda: recommender.recommend(["u1"], diversity=float("nan")), "diversity: expected a number from 0 to 1, found nan"),
         (lambda: recommender.recommend(), "expected users, histories, or both"),
         (lambda: recommender.similar_items("i99"), "no such item"),
+        (lambda: recommender.similar_items("i1", k=-3), "k: expected a whole number from 1 on, found -3"),
+        (lambda: recommender.similar_items("i1", k=0), "k: expected a whole number from 1 on, found 0"),
+        (lambda: recommender.similar_items("i1", k=2.0), "k: expected a whole number from 1 on, found 2.0"),  # type: ignore[arg-type]
     ):
         with pytest.raises(RequestError, match=told):
             ask()

@@ -60,7 +60,7 @@ def with_ids(frame: pl.DataFrame, users: Any, row: np.ndarray) -> Any:
         return result
     if not isinstance(users, pl.Series):
         kinds = {type(user) for user in users if user is not None}
-        if len(kinds) != 1 or not issubclass(*kinds, int | float | np.integer | np.floating) or kinds == {bool}:
+        if len(kinds) != 1 or kinds == {bool} or not issubclass(kinds.pop(), int | float | np.integer | np.floating):
             return frame
         try:
             users = pl.Series(users)

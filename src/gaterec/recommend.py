@@ -5,6 +5,7 @@ Ids are the outside world's own, as text or as anything whose text they are. Not
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
+from operator import index as whole
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,7 +202,7 @@ class Recommender:
             if diversity:
                 return self._lists(self.people(ids, None, strict=strict), filters)[0]
             histories = self.histories(ids, strict=strict)
-            items, scores = self.best_of(histories, k, everywhere, seen=seen)
+            items, scores = self.best_of(histories, filters["k"], everywhere, seen=seen)
             row, place = np.nonzero(items)
             return self._frame(
                 pl.Series(ids, dtype=pl.String).gather(row), place + 1, items[row, place], scores[row, place], histories.basis()[row]
@@ -272,8 +273,12 @@ class Recommender:
         return explain(self, user, item, history)
 
     def similar_items(self, item: Any, k: int = 10) -> pl.DataFrame:
-        """The items whose vectors in the item table point most nearly the same way (cosine): item, score, and title where there is one."""
-        number = self.item_number(item)
+        """The items whose vectors in the item table point most nearly the same way (cosine): item, score, and title where there is one.
+
+        Raises:
+            RequestError: an unknown item, a k below 1, or a model without vectors of items.
+        """
+        number, k = self.item_number(item), _count(k)
         if not self.model.inner_product:
             raise RequestError(f"similar_items: {self.settings.model} has no vectors of items")
         table = torch.nn.functional.normalize(self.model.item_table()[0].detach(), dim=1)
@@ -417,15 +422,15 @@ class Recommender:
         self, k: Any, seen: bool, deny: Iterable[Any], allow: Iterable[Any] | None, where: Mapping[str, Any] | None, diversity: float
     ) -> dict[str, Any]:
         """All of a Request but the person."""
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise RequestError(f"k: expected a whole number from 1 on, found {k!r}")
         if not isinstance(diversity, int | float) or not 0 <= diversity <= 1:
             raise RequestError(f"diversity: expected a number from 0 to 1, found {diversity!r}")
         if diversity and not self.model.inner_product:
             raise RequestError(f"diversity: {self.settings.model} has no vectors of items")
+        if where is not None and not isinstance(where, Mapping):
+            raise RequestError(f"where: expected a dictionary of columns and values, found {type(where).__name__}")
         bars = [self._where(column, str(value)) for column, value in (where or {}).items()]
         return {
-            "k": k,
+            "k": _count(k),
             "seen": seen,
             "deny": self._item_numbers("deny", deny),
             "allow": None if allow is None else self._item_numbers("allow", allow),
@@ -449,8 +454,10 @@ class Recommender:
 
     def _bar(self, column: str, value: str) -> Tensor:
         """(V,) 0 for items that have this value, -inf for others."""
-        if column not in self.run.items.columns:
-            raise RequestError(f"where: {column}: items have no such column; {nearest(column, self.run.items.columns[1:])}")
+        columns = [name for name in self.run.items.columns[1:] if name != "training_count"]  # those of the .item file
+        if column not in columns:
+            hint = nearest(column, columns) if columns else "the run has none, as it was trained without an .item file"
+            raise RequestError(f"where: {column}: items have no such column; {hint}")
         values = self.run.items[column]
         has = values.list.contains(value) if values.dtype == pl.List(pl.String) else values.cast(pl.String) == value
         return torch.zeros(len(values)).masked_fill_(torch.from_numpy(~has.fill_null(False).to_numpy()), -torch.inf)
@@ -480,6 +487,17 @@ def titles(items: pl.DataFrame) -> pl.Series | None:
             if items.schema[column] == pl.String:
                 return items[column]
     return None
+
+
+def _count(k: Any) -> int:
+    """How many items are asked for; NumPy's whole numbers are some too."""
+    try:
+        count = 0 if isinstance(k, bool) else whole(k)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise RequestError(f"k: expected a whole number from 1 on, found {k!r}")
+    return count
 
 
 def _nobody(people: Sequence[Person]) -> np.ndarray:
