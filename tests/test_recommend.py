@@ -240,6 +240,10 @@ def test_a_list_is_wanted(recommender: Recommender, tmp_path: Path) -> None:
         assert len(recommender.explain("x", "i3", history).events) == 2
 
 
+def test_an_explanation_knows_the_title_of_its_item(recommender: Recommender) -> None:
+    assert recommender.explain("u1", "i3").title == "Film 3"
+
+
 def test_among_many_items_no_nearest_one_is_sought(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gaterec.recommend.HINTS", 19)
     with pytest.raises(RequestError, match=r"item 'i99': the run knows no such item$"):

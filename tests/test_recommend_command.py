@@ -10,10 +10,10 @@ from tests.commands import TINY, gaterec, write_log
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two runs."""
+    """A folder of three runs."""
     place = tmp_path_factory.mktemp("recommend_command")
-    for model in ("Pop", "HGN"):
-        tiny = () if model == "Pop" else TINY
+    for model in ("Pop", "ItemKNN", "HGN"):
+        tiny = TINY if model == "HGN" else ()
         assert (
             gaterec("run", f"--model={model}", "-d", write_log(place / "log.csv"), f"--checkpoint_dir={place / 'saved'}", *tiny).code == 0
         )
@@ -35,6 +35,8 @@ def test_reasons_are_told_item_by_item(saved: Path) -> None:
     assert outcome.out.count("because ") >= 3
     assert outcome.out.count("because many choose it") == 2
     assert "nothing is known of nobody: these are popular items" in outcome.err
+    (pop,) = saved.glob("Pop-*")
+    assert gaterec("recommend", pop, "--users=u1", "-k", 2, "--why").out.count(": because many choose it (100%)") == 2
     assert "Somebody with this history" in gaterec("recommend", saved, "--history=i1,i2", "-k", 2, "--why").out
 
 
@@ -82,7 +84,7 @@ def test_every_part_of_a_score_is_shown(saved: Path) -> None:
     assert "(exact sum)" in outcome.out
     assert "lasting taste" in outcome.out
     assert "In words: " in outcome.out
-    assert "(leave-one-event-out)" in gaterec("explain", next(saved.glob("Pop-*")), "--user=u1", "--item=i3").out
+    assert "(leave-one-event-out)" in gaterec("explain", next(saved.glob("ItemKNN-*")), "--user=u1", "--item=i3").out
 
 
 @pytest.mark.parametrize(("form", "begins"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("html", b"<!DOCTYPE html>"), ("json", b"{")])

@@ -141,7 +141,7 @@ def explain(folder: Path, user: str | None, item: str, history: str, out: Path |
         from gaterec.explanation_picture import write
 
         write(found, out)
-        display.line(f"{out}: why {found.item} for {found.user or 'this history'}, score {found.score:.4f}")
+        display.line(f"{out}: why {found.name} for {found.user or 'this history'}, score {found.score:.4f}")
         return
     names = [name for name in ("title",) if name in found.events.columns]
     rows = [
@@ -155,7 +155,7 @@ def explain(folder: Path, user: str | None, item: str, history: str, out: Path |
     ]
     head = ["event", *names, "through the gates", "directly", "together", "gate", "score without it"]
     display.table(
-        f"Item {found.item} for {found.user or 'this history'}: score {found.score:.4f} ({found.method}); the latest event first",
+        f"Item {found.name} for {found.user or 'this history'}: score {found.score:.4f} ({found.method}); the latest event first",
         head,
         rows,
     )
