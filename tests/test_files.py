@@ -238,14 +238,15 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
     (tmp_path / "file").write_text("dear")
     (tmp_path / "letter").symlink_to("file")
-    for name in ("file", "letter"):
+    (tmp_path / "circle").symlink_to("circle")
+    for name in ("file", "letter", "circle"):
         with (
             pytest.raises(RunError, match=f"{name}: can't be written: there is a file where a folder"),
             folder_written_whole(tmp_path / name),
         ):
             pass
     assert (tmp_path / "letter").read_text() == "dear"
-    assert names(tmp_path) == ["file", "letter", "link", "target", "target/new"]
+    assert names(tmp_path) == ["circle", "file", "letter", "link", "target", "target/new"]
 
 
 @pytest.mark.parametrize("name", [".", "../here", ""])

@@ -48,13 +48,15 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     Raises:
         RunError: the disk is full, the place can't be written, or a file stands there; what stood at `folder` is untouched.
     """
-    place = folder.resolve()  # "." has no name of its own
-    if not place.name or (place.exists() and not place.is_dir()):
-        raise RunError(f"{folder}: can't be written: {reason(FileExistsError()) if place.name else 'it is the root of all folders'}")
+    place = Path(os.path.realpath(folder))  # "." has no name of its own; and unlike Path.resolve it takes links that lead in a circle
+    if not place.name:
+        raise RunError(f"{folder}: can't be written: it is the root of all folders")
     part = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.part")
     old = part.with_suffix(".old")
     replaced = False
     try:
+        if place.exists() and not place.is_dir():
+            raise FileExistsError
         part.mkdir(parents=True)
         yield part
         if place.is_dir():
@@ -81,11 +83,11 @@ def in_the_way(folder: Path, ours: Callable[[set[str]], set[str]]) -> str | None
         folder: any path.
         ours: which of the names in it are ours.
     """
-    if not folder.exists():
-        return None
-    if not folder.is_dir():
-        return "a file"
     try:
+        if not folder.exists():
+            return None
+        if not folder.is_dir():
+            return "a file"
         entries = {entry.name: entry for entry in folder.iterdir()}
     except OSError as error:
         return f"one that can't be read: {reason(error)}"

@@ -289,7 +289,11 @@ class Recommender:
         return frame if self.titles is None else frame.with_columns(self.titles.gather(found.numpy()).alias("title"))
 
     def update(self, user: Any, event: Any) -> None:
-        """One more event of a person, known or not, which counts in every later answer. Kept in memory alone."""
+        """One more event of a person, known or not, which counts in every later answer. Kept in memory alone.
+
+        Raises:
+            RequestError: an unknown item, or nobody's event.
+        """
         name = text(user)
         if name is None:
             raise RequestError("update: whose event? expected a user, found None")
