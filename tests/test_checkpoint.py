@@ -1,6 +1,7 @@
 """Run folders and states: what is half there, newer, corrupt or garbage is told in one line, and nothing of it is trusted."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -108,16 +109,22 @@ def test_corrupt_weights(folder: Path, place: int) -> None:
 def test_weights_of_somebody_else(folder: Path) -> None:
     from safetensors.torch import save_file
 
+    (folder / "weights.safetensors").rename(folder / "weights.safetensors.own")
     save_file({"a": torch.zeros(3)}, folder / "weights.safetensors")
     assert "is corrupt: its content does not match the digest" in refusal(folder)
-    write_tensors(folder / "weights.safetensors", {"a": torch.zeros(3)}, {})
-    assert refusal(folder).startswith(": is not whole: Error(s) in loading state_dict for HGN")
+    tensors, _ = read_tensors(folder / "weights.safetensors.own")
+    write_tensors(folder / "weights.safetensors", {**tensors, "a": torch.zeros(3)}, {})
+    assert refusal(folder) == ": is not whole: weights.safetensors: a of HGN: expected no such tensor, found (3,)"
+    write_tensors(folder / "weights.safetensors", {name: tensor for name, tensor in tensors.items() if name != "item.weight"}, {})
+    line = refusal(folder)
+    assert line.startswith(": is not whole: weights.safetensors: item.weight of HGN: expected (")
+    assert line.endswith("), found none")
 
 
 def test_vocabularies_of_another_run(folder: Path) -> None:
     items = pl.read_parquet(folder / "items.parquet")
     items.head(5).write_parquet(folder / "items.parquet")
-    assert refusal(folder).startswith(": is not whole: Error(s) in loading state_dict for HGN")
+    assert re.fullmatch(r": is not whole: weights\.safetensors: \S+ of HGN: expected \(5,.*\), found \(\d+,.*\)", refusal(folder))
 
 
 def test_no_folder(tmp_path: Path) -> None:
@@ -160,7 +167,7 @@ def test_run_json_is_garbage(folder: Path, content: bytes, told: str) -> None:
     [
         ({"epochs": -3}, "epochs: expected a number greater than or equal to 0, found -3"),
         ({"model": "Unheard"}, "model: there is no model 'Unheard'"),
-        ({"embedding_size": 5}, "Error(s) in loading state_dict for HGN"),
+        ({"embedding_size": 5}, "weights.safetensors: feature_item.bias of HGN: expected (5,), found (4,)"),
         ({"news": 1}, "news: there is no such setting"),
     ],
 )

@@ -2,10 +2,12 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -95,8 +97,28 @@ def test_as_a_frame_the_values_sum_to_the_score(tmp_path: Path) -> None:
     assert frame["value"].sum() == pytest.approx(found.score, abs=1e-5)
     for part in ("gated", "direct"):
         assert frame.filter(kind=part)["value"].to_list() == found.events[part].to_list()
-    speaks = sum(max(value, 0) for value in [found.lasting or 0, found.bias or 0, *found.events["total"]])
-    assert frame["share"].to_list() == pytest.approx([value / speaks for value in frame["value"]])
+    speaks = sum(max(value, 0) for value in frame["value"])
+    assert frame["share"].to_list() == [None if value < 0 else pytest.approx(value / speaks) for value in frame["value"]]
+    assert frame["share"].sum() == pytest.approx(1)
+    against = replace(found, lasting=-1.0, bias=0.0, events=found.events.with_columns(gated=pl.lit(-1.0), direct=pl.lit(0.0)))
+    assert against.as_frame()["share"].is_null().all()
+
+
+def test_the_item_is_called_by_its_title(tmp_path: Path) -> None:
+    found = trained(tmp_path, embedding_size=8).explain("u1", "i1")
+    assert (found.title, found.name, found.as_dict()["title"]) == (None, "i1", None)
+    titled = replace(found, title="Jam")
+    assert (titled.name, titled.as_dict()["title"]) == ("Jam (i1)", "Jam")
+
+
+@pytest.mark.parametrize("history", [[], ["i3"]])
+def test_what_many_choose_is_explained_by_that_alone(tmp_path: Path, history: list[str]) -> None:
+    recommender = trained(tmp_path, "Pop")
+    for item in recommender.recommend(["u1"], k=3)["item"]:
+        found = recommender.explain("u1" if not history else None, item, history)
+        assert (found.method, found.lasting, found.bias) == (EXACT, 0.0, found.score)
+        assert found.events["total"].to_list() == [0.0] * len(found.events)
+        assert str(found) == "because many choose it (100%)"
 
 
 def test_the_frame_of_a_model_that_is_no_sum(tmp_path: Path) -> None:

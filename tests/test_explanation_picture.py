@@ -91,7 +91,7 @@ def test_it_can_be_drawn(whole: Explanation) -> None:
 
 def test_no_title_breaks_it() -> None:
     events = explanation().events.with_columns(pl.lit(NASTY).alias("title"))
-    whole = replace(explanation(), user=NASTY, item=NASTY, events=events)
+    whole = replace(explanation(), user=NASTY, item=NASTY, title=NASTY, events=events)
     for text in xml.etree.ElementTree.fromstring(as_svg(whole)).itertext():
         assert "script" not in text or "alert" in text  # it is text, and no element
     assert "<script>alert" not in as_svg(whole)

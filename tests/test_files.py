@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gaterec.errors import RunError
-from gaterec.files import check_writable, folder_written_whole, only_one, read_tensors, write_tensors, write_whole
+from gaterec.files import check_writable, folder_written_whole, in_the_way, only_one, read_tensors, write_tensors, write_whole
 
 TENSORS = {
     "a.weight": torch.arange(6, dtype=torch.float32).view(2, 3),
@@ -226,6 +226,82 @@ def test_the_old_folder_comes_back_when_the_new_one_can_not_take_its_place(tmp_p
         (part / "x.txt").write_text("new")
     assert names(tmp_path) == ["one", "one/x.txt"]
     assert (folder / "x.txt").read_text() == "old"
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "old").touch()
+    (tmp_path / "link").symlink_to("target")
+    with folder_written_whole(tmp_path / "link") as part:
+        (part / "new").touch()
+    assert names(tmp_path) == ["link", "target", "target/new"]
+    assert (tmp_path / "link").is_symlink()
+    (tmp_path / "file").write_text("dear")
+    (tmp_path / "letter").symlink_to("file")
+    (tmp_path / "circle").symlink_to("circle")
+    for name in ("file", "letter", "circle"):
+        with (
+            pytest.raises(RunError, match=f"{name}: can't be written: there is a file where a folder"),
+            folder_written_whole(tmp_path / name),
+        ):
+            pass
+    assert (tmp_path / "letter").read_text() == "dear"
+    assert names(tmp_path) == ["circle", "file", "letter", "link", "target", "target/new"]
+
+
+@pytest.mark.parametrize("name", [".", "../here", ""])
+def test_the_folder_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "beside").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    with folder_written_whole(Path(name)) as part:
+        (part / "new").touch()
+    assert names(tmp_path) == ["beside", "here", "here/new"]
+
+
+def test_the_root_is_not_written() -> None:
+    with pytest.raises(RunError, match=r"^/: can't be written"), folder_written_whole(Path("/")):
+        pass
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_whenever_it_is_stopped_the_old_folder_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "x.txt").write_text("old")
+    rename = Path.rename
+
+    def stopped_half_way(self: Path, target: Path) -> Path:
+        if self.suffix == ".part":
+            if error is OSError:
+                Path(target).mkdir()  # somebody else's, just now
+            raise error(errno.ENOTEMPTY, "Directory not empty")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stopped_half_way)
+    with pytest.raises((KeyboardInterrupt, RunError)), folder_written_whole(tmp_path / "one"):
+        pass
+    (kept,) = tmp_path.rglob("x.txt")
+    assert kept.read_text() == "old"
+    assert (kept.parent.name == "one") == (error is KeyboardInterrupt)
+
+
+def test_what_stands_in_the_way_of_a_folder(tmp_path: Path) -> None:
+    def found(name: str) -> str | None:
+        return in_the_way(tmp_path / name, lambda names: names & {"a", "b"})
+
+    assert found("new") is None
+    (tmp_path / "folder").mkdir()
+    assert found("folder") is None
+    (tmp_path / "folder" / "a").touch()
+    assert found("folder") is None
+    (tmp_path / "folder" / "b").mkdir()  # a folder of this name is none of ours
+    (tmp_path / "folder" / "c").touch()
+    assert found("folder") == "b in it"
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    assert found("file") == found("link") == "a file"
 
 
 # Tensors

@@ -1,5 +1,6 @@
 """A run that recommends: who is asked for, what may come, and that it is what the model says."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import gaterec
 from gaterec.data.interactions import Interactions
 from gaterec.errors import RequestError, RunError
 from gaterec.evaluate import EncoderScorer
+from gaterec.explain import explain_to
 from gaterec.models import MODELS
 from gaterec.recommend import Answer, Recommender, load
 from tests.commands import write_log
@@ -124,6 +126,43 @@ def test_pandas_gets_pandas(recommender: Recommender) -> None:
     assert pl.from_pandas(frame)["item"].to_list() == recommender.recommend(pl.Series(["u1", "u2"]), k=2)["item"].to_list()
 
 
+def test_users_come_back_as_they_were_given(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.csv")
+    log.write_text(log.read_text().replace("\nu", "\n"))
+    recommender = load(gaterec.run("HGN", log, config_dict={**SMALL, "checkpoint_dir": str(tmp_path)})["folder"])
+    expected = recommender.recommend(["7", "3"], k=2)
+    assert expected["user"].to_list() == ["7", "7", "3", "3"]
+    for users in (
+        pd.Series([7, 3], index=[4, 4]),
+        pd.Series([7, 3], dtype="Int64"),
+        pd.Series([7.0, 3.0]),
+        pd.Series(["7", "3"], dtype="category"),
+        pd.Index([7, 3], dtype="int32"),
+    ):
+        frame = recommender.recommend(users, k=2)
+        assert frame["user"].dtype == users.dtype
+        assert frame["user"].tolist() == [users.tolist()[row] for row in (0, 0, 1, 1)]
+        assert frame["item"].tolist() == expected["item"].to_list()
+        assert len(frame.merge(pd.DataFrame({"user": users.array, "name": ["ann", "bob"]}), on="user")) == 4
+    for given, kind in (
+        (pl.Series([7, 3], dtype=pl.Int32), pl.Int32),
+        (pl.Series(["7", "3"], dtype=pl.Categorical), pl.Categorical),
+        ([7, 3], pl.Int64),
+        (iter([7, 3]), pl.Int64),
+        (np.array([7, 3]), pl.Int64),
+        (np.array([7, 3], dtype=np.float32), pl.Float32),
+        ([7, "3"], pl.String),
+    ):
+        found = recommender.recommend(given, k=2)
+        assert found.schema["user"] == kind
+        assert found.drop("user").equals(expected.drop("user"))
+        assert recommender.recommend(given, k=2, allow=[]).is_empty()
+    assert recommender.recommend([2**80, 7], k=1)["user"].dtype in (pl.String, pl.Int128)
+    missing = recommender.recommend(pd.Series([7, None, 3]), k=2)
+    assert missing["based_on"].tolist() == ["person and history"] * 2 + ["popularity"] * 2 + ["person and history"] * 2
+    assert missing["user"].isna().tolist() == [False] * 2 + [True] * 2 + [False] * 2
+
+
 def test_scores_and_similar_items(recommender: Recommender) -> None:
     frame = recommender.recommend(["u1"], k=3)
     assert recommender.score("u1", frame["item"]) == pytest.approx(frame["score"].to_list(), abs=1e-6)
@@ -135,6 +174,8 @@ def test_scores_and_similar_items(recommender: Recommender) -> None:
     numbers = [recommender.item_number(item) for item in ("i5", alike["item"][0])]
     assert alike["score"][0] == pytest.approx(float(table[numbers[0]] @ table[numbers[1]]), abs=1e-6)
     assert len(recommender.similar_items("i5", k=1000)) == 19
+    assert recommender.similar_items("i5", k=np.int64(4)).equals(alike)  # type: ignore[arg-type]
+    assert len(recommender.recommend(["u1"], k=np.int64(3))) == 3  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -151,6 +192,12 @@ def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
         (lambda: recommender.recommend(["u1"], deny=["i99"]), r"item 'i99': the run knows no such item; did you mean i\d+\?"),
         (lambda: recommender.recommend(histories=[["i1", "x" * 200]]), "item 'x{80}': the run knows no such item"),
         (lambda: recommender.recommend(["u1"], where={"knd": "sad"}), "where: knd: items have no such column; did you mean kind?"),
+        (
+            lambda: recommender.recommend(["u1"], where={"training_count": "3"}),
+            "where: training_count: items have no such column; known: title, kind",
+        ),
+        (lambda: recommender.recommend(["u1"], where={"item_id": "i3"}), "where: item_id: items have no such column; did you mean title?"),
+        (lambda: recommender.recommend(["u1"], where=["kind"]), "where: expected a dictionary of columns and values, found list"),  # type: ignore[arg-type]
         (lambda: recommender.recommend(["nobody"], strict=True), "user 'nobody': the run knows no such person"),
         (lambda: recommender.recommend(["u1"], histories=[[], []]), "histories: expected one for each of the 1 users, found 2"),
         (lambda: recommender.recommend(["u1"], k=0), "k: expected a whole number from 1 on, found 0"),
@@ -159,9 +206,48 @@ def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
         (lambda: recommender.recommend(["u1"], diversity=float("nan")), "diversity: expected a number from 0 to 1, found nan"),
         (lambda: recommender.recommend(), "expected users, histories, or both"),
         (lambda: recommender.similar_items("i99"), "no such item"),
+        (lambda: recommender.similar_items("i1", k=-3), "k: expected a whole number from 1 on, found -3"),
+        (lambda: recommender.similar_items("i1", k=0), "k: expected a whole number from 1 on, found 0"),
+        (lambda: recommender.similar_items("i1", k=2.0), "k: expected a whole number from 1 on, found 2.0"),  # type: ignore[arg-type]
     ):
         with pytest.raises(RequestError, match=told):
             ask()
+
+
+def test_a_list_is_wanted(recommender: Recommender, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"user": ["u1"]})
+    one: Any = "u1"
+    for ask, told in (
+        (lambda: recommender.recommend(one), r"users: expected a list of ids, found text; did you mean ['u1']?"),
+        (lambda: recommender.recommend(b"u1"), r"users: expected a list of ids, found text; did you mean [b'u1']?"),
+        (lambda: recommender.recommend(frame), "users: expected a list of ids, found a frame; give one of its columns"),
+        (lambda: recommender.recommend(pl.from_pandas(frame)), "users: expected a list of ids, found a frame"),
+        (lambda: recommender.recommend(7), "users: expected a list of ids, found int; put it into one"),  # type: ignore[arg-type]
+        (lambda: recommender.recommend_to(tmp_path / "out", one), "users: expected a list of ids, found text; did you mean ['u1']?"),
+        (lambda: recommender.recommend(["u1"], deny="i1"), "deny: expected a list of ids, found text; did you mean ['i1']?"),
+        (lambda: recommender.recommend(["u1"], allow="i1"), "allow: expected a list of ids, found text; did you mean ['i1']?"),
+        (lambda: recommender.recommend(histories="i1"), "histories: expected a list of lists of ids, found text; did you mean [['i1']]?"),
+        (lambda: recommender.recommend(histories=["i1"]), "histories: expected a list of lists of ids, found text; did you mean [['i1']]?"),
+        (lambda: recommender.request("u1", "i1"), "history: expected a list of ids, found text; did you mean ['i1']?"),
+        (lambda: recommender.score("u1", "i1"), "items: expected a list of ids, found text; did you mean ['i1']?"),
+        (lambda: recommender.explain("u1", "i1", "i2"), "history: expected a list of ids, found text; did you mean ['i2']?"),
+    ):
+        with pytest.raises(RequestError, match=re.escape(told)):
+            ask()
+    assert list(tmp_path.iterdir()) == []
+    for history in (pd.Series(["i1", "i2"]), np.array(["i1", "i2"]), pl.Series(["i1", "i2"])):
+        assert recommender.request("x", history).person.items.tolist() == recommender.request("x", ["i1", "i2"]).person.items.tolist()
+        assert len(recommender.explain("x", "i3", history).events) == 2
+
+
+def test_an_explanation_knows_the_title_of_its_item(recommender: Recommender) -> None:
+    assert recommender.explain("u1", "i3").title == "Film 3"
+
+
+def test_among_many_items_no_nearest_one_is_sought(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaterec.recommend.HINTS", 19)
+    with pytest.raises(RequestError, match=r"item 'i99': the run knows no such item$"):
+        recommender.item_number("i99")
 
 
 def test_a_run_without_histories_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -271,3 +357,48 @@ def test_lists_are_written_whole_or_not_at_all(recommender: Recommender, tmp_pat
     (tmp_path / "out" / "letter.txt").write_text("dear")
     with pytest.raises(RequestError, match=r"expected a new folder, or one of such lists, found letter\.txt in it"):
         recommender.recommend_to(tmp_path / "out")
+    (tmp_path / "file").write_text("dear")
+    (tmp_path / "link").symlink_to("file")
+    for name in ("file", "link"):
+        with pytest.raises(RequestError, match=f"{name}: expected a new folder, or one of such lists, found a file; nothing was written"):
+            recommender.recommend_to(tmp_path / name)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "part-00000-of-another-program.parquet").touch()
+    with pytest.raises(RequestError, match="found part-00000-of-another-program"):
+        recommender.recommend_to(tmp_path / "other")
+    assert (tmp_path / "link").read_text() == "dear"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_lists_go_where_one_is(recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert recommender.recommend_to(".", ["u1"]) == 1
+    assert [file.name for file in tmp_path.rglob("*")] == ["here", "part-00000.parquet"]
+
+
+def test_nobodys_id_is_no_text(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.csv")
+    log.write_text(log.read_text().replace("u7,", "None,"))
+    result = gaterec.run("HGN", log, config_dict={**SMALL, "checkpoint_dir": str(tmp_path)})
+    recommender = load(result["folder"])
+    recommender.update("None", "i3")
+    named, nobody = recommender.people(["None", None], None)
+    assert (named.id, named.basis) == ("None", "person and history")
+    assert (nobody.id, nobody.number, nobody.basis) == (None, 0, "popularity")
+    assert recommender.knows_person("None")
+    assert not recommender.knows_person(None)
+    frame = recommender.recommend([None, "None"], k=2)
+    assert frame["user"].to_list() == [None, None, "None", "None"]
+    assert frame["based_on"].to_list() == ["popularity"] * 2 + ["person and history"] * 2
+    recommender.recommend_to(tmp_path / "lists", [None, "None"], k=2)
+    assert pl.read_parquet(tmp_path / "lists" / "*.parquet").drop("score").equals(frame.drop("score"))
+    assert recommender.explain(None, "i1", ["i2"]).events["item"].to_list() == ["i2"]
+    (person,) = recommender.people([None], None)
+    for ask, told in (
+        (lambda: explain_to(recommender, person, "i1"), "explain: neither a user nor a history: nothing is known of this person"),
+        (lambda: recommender.recommend([None], strict=True), "strict: found somebody without an id"),
+        (lambda: recommender.update(None, "i1"), "update: whose event"),
+    ):
+        with pytest.raises(RequestError, match=told):
+            ask()

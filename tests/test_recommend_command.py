@@ -10,10 +10,10 @@ from tests.commands import TINY, gaterec, write_log
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two runs."""
+    """A folder of three runs."""
     place = tmp_path_factory.mktemp("recommend_command")
-    for model in ("Pop", "HGN"):
-        tiny = () if model == "Pop" else TINY
+    for model in ("Pop", "ItemKNN", "HGN"):
+        tiny = TINY if model == "HGN" else ()
         assert (
             gaterec("run", f"--model={model}", "-d", write_log(place / "log.csv"), f"--checkpoint_dir={place / 'saved'}", *tiny).code == 0
         )
@@ -35,6 +35,8 @@ def test_reasons_are_told_item_by_item(saved: Path) -> None:
     assert outcome.out.count("because ") >= 3
     assert outcome.out.count("because many choose it") == 2
     assert "nothing is known of nobody: these are popular items" in outcome.err
+    (pop,) = saved.glob("Pop-*")
+    assert gaterec("recommend", pop, "--users=u1", "-k", 2, "--why").out.count(": because many choose it (100%)") == 2
     assert "Somebody with this history" in gaterec("recommend", saved, "--history=i1,i2", "-k", 2, "--why").out
 
 
@@ -46,6 +48,8 @@ def test_everybody_goes_to_a_folder_that_is_written_whole(saved: Path, tmp_path:
     frame = pl.read_parquet(tmp_path / "lists" / "*.parquet")
     assert frame["user"].n_unique() == 40
     assert len(frame) == 160
+    outcome = gaterec("recommend", saved, "--users=u1", "-k", 1, f"--out={tmp_path / 'one'}")
+    assert outcome.out.replace("\n", "") == f"1 person, 1 item each: {tmp_path / 'one'}/*.parquet"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     outcome = gaterec("recommend", saved, "--users=all", f"--out={tmp_path / 'mine'}")
@@ -80,12 +84,14 @@ def test_every_part_of_a_score_is_shown(saved: Path) -> None:
     assert "(exact sum)" in outcome.out
     assert "lasting taste" in outcome.out
     assert "In words: " in outcome.out
-    assert "(leave-one-event-out)" in gaterec("explain", next(saved.glob("Pop-*")), "--user=u1", "--item=i3").out
+    assert "(leave-one-event-out)" in gaterec("explain", next(saved.glob("ItemKNN-*")), "--user=u1", "--item=i3").out
 
 
 @pytest.mark.parametrize(("form", "begins"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("html", b"<!DOCTYPE html>"), ("json", b"{")])
 def test_an_explanation_goes_to_a_file(saved: Path, tmp_path: Path, form: str, begins: bytes) -> None:
-    assert gaterec("explain", saved, "--user=u1", "--item=i3", f"--out={tmp_path / f'why.{form}'}") == (0, "", "")
+    outcome = gaterec("explain", saved, "--user=u1", "--item=i3", f"--out={tmp_path / f'why.{form}'}")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.replace("\n", "").startswith(f"{tmp_path / f'why.{form}'}: why i3 for u1, score ")
     assert (tmp_path / f"why.{form}").read_bytes().startswith(begins)
 
 
@@ -100,8 +106,12 @@ def test_an_explanation_goes_to_a_file(saved: Path, tmp_path: Path, form: str, b
         (["recommend", "SAVED", "--users=u1", "--where=kind"], "where: expected COLUMN=VALUE, found 'kind'"),
         (["recommend", "SAVED", "--users=u1", "--why", "--out=x"], "why: reasons are for the screen; leave --out or --why out"),
         (["recommend", "SAVED", "--users=u1", "--diversity=2"], "diversity: expected a number from 0 to 1, found 2.0"),
-        (["recommend", "SAVED", "--users=@nowhere.csv"], "users: nowhere.csv: can't be read: No such file"),
-        (["recommend", "SAVED", "--users=@nowhere"], "users: nowhere: can't be read: "),
+        (["recommend", "SAVED", "--users=@nowhere.csv"], "users: nowhere.csv: can't be read: No such file or directory\n"),
+        (["recommend", "SAVED", "--users=@nowhere.parquet"], "users: nowhere.parquet: can't be read: No such file or directory\n"),
+        (["recommend", "SAVED", "--users=@nowhere"], "users: nowhere: can't be read: No such file or directory\n"),
+        (["recommend", "SAVED", "--users="], "users: expected ids, found none; give --users=ID,ID or --users=all"),
+        (["recommend", "SAVED", "--users=@/dev/null"], "users: /dev/null: expected ids, found none in it"),
+        (["recommend", "SAVED", "--users=u1", "--allow="], "allow: expected item ids, found none; leave it out where all items may come"),
         (["recommend", "SAVED", "--users=x", "--strict"], "user 'x': the run knows no such person"),
         (["recommend", "nowhere", "--users=x"], "nowhere: expected a run folder, or a folder of them, found no such folder"),
         (["explain", "SAVED", "--item=i1"], "explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id"),

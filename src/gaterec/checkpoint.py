@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import gaterec
@@ -229,12 +230,22 @@ def load_run(folder: str | Path) -> LoadedRun:
         with _NoStart():
             model = model_class(settings.model)(len(users), len(items), settings.MAX_ITEM_LIST_LENGTH, settings.model_settings)
         tensors, _ = read_tensors(folder / "weights.safetensors")
+        _check_fit(model, tensors)
         model.load_state_dict(tensors)
     except (OSError, KeyError, RuntimeError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{folder}: is not whole: {str(error).splitlines()[0]}") from None
     except GaterecError as error:
         raise RunError(f"{folder}: is not whole: {error}") from None
     return LoadedRun(folder, settings, model.eval(), users, items, info)
+
+
+def _check_fit(model: SequenceEncoder, tensors: Mapping[str, Tensor]) -> None:
+    """Raise RunError where weights are of another model, or of another number of people or items: the first tensor, and its shapes."""
+    expected, found = ({name: tuple(tensor.shape) for name, tensor in of.items()} for of in (model.state_dict(), tensors))
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            shapes = f"expected {expected.get(name, 'no such tensor')}, found {found.get(name, 'none')}"
+            raise RunError(f"weights.safetensors: {name} of {type(model).__name__}: {shapes}")
 
 
 def load_histories(run: LoadedRun) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gaterec.errors import RequestError
+from gaterec.ids import several
 from gaterec.recommend import Person, Recommender
 
 EXACT, LEFT_OUT = "exact sum", "leave-one-event-out"
@@ -37,6 +38,7 @@ class Explanation:
         events: one row per event in reach, the latest last: item, title where there is one, gated, direct (their parts), total, instance_gate, and
             what_if: the score without that event, computed anew; None for an only event.
         feature_gates: (T, D) how far each feature of each event is open; None without such a gate.
+        title: what people know the item by; None where there is none.
     """
 
     user: str | None
@@ -47,6 +49,12 @@ class Explanation:
     bias: float | None
     events: pl.DataFrame
     feature_gates: Tensor | None
+    title: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The item as people know it."""
+        return self.item if self.title is None else f"{self.title} ({self.item})"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: everything, the gates as lists, and of each event the numbers (from 0) of the features that are most open."""
@@ -57,6 +65,7 @@ class Explanation:
         return {
             "user": self.user,
             "item": self.item,
+            "title": self.title,
             "score": self.score,
             "method": self.method,
             "words": str(self),
@@ -67,7 +76,8 @@ class Explanation:
         }
 
     def as_frame(self) -> pl.DataFrame:
-        """One row per term: kind (lasting, gated, direct or bias), item and title of its event, value, and share of all that speaks for the item.
+        """One row per term: kind (lasting, gated, direct or bias), item and title of its event, value, and share of all terms that speak for the item,
+        None where a term speaks against it.
 
         Where the method is EXACT, the values sum to the score. Else there is one kind, left out, and the values sum to nothing in particular.
         """
@@ -78,8 +88,9 @@ class Explanation:
         terms = terms.sort("place", maintain_order=True).drop("place")
         alone = pl.DataFrame({"kind": ["lasting", "bias"], "value": [self.lasting, self.bias]}, schema_overrides={"value": pl.Float64})
         frame = pl.concat([alone[:1], terms, alone[1:]], how="diagonal") if exact else terms
-        speaks = self._speaks_for()
-        return frame.select("kind", *names, "value", (pl.col("value") / speaks if speaks > 0 else pl.lit(None, pl.Float64)).alias("share"))
+        value = pl.col("value")
+        share = pl.when(value > 0).then(value / value.filter(value > 0).sum()).when((value == 0) & (value > 0).any()).then(0.0)
+        return frame.select("kind", *names, "value", share.alias("share"))
 
     def _others(self) -> list[tuple[str, float]]:
         """What belongs to no event, by its name in words."""
@@ -105,6 +116,8 @@ class Explanation:
         events = _listed([f"{name} ({100 * value / together:.0f}%)" for name, value in best])
         reasons = [f"{name} ({100 * value / together:.0f}%)" for name, value in others if value >= 0.005 * together > 0]
         told = ", and ".join(filter(None, [f"you chose {events}" if events else "", _listed(reasons)]))
+        if told.startswith("that "):
+            return f"because {told.removeprefix('that ')}"
         return f"because {'of ' if reasons and not events else ''}{told}" if told else "though nothing in the history speaks for it"
 
 
@@ -126,7 +139,7 @@ def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[An
     Raises:
         RequestError: an unknown item, or someone of whom nothing is known.
     """
-    events = list(history or [])
+    events = [] if history is None else list(several("history", history))
     if user is None and not events:
         raise RequestError("explain: for whom? expected a user, or the history of somebody without an id")
     (person,) = recommender.people(None if user is None else [user], [events])
@@ -138,9 +151,8 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
     """The same for a person who was found already (see Recommender.people)."""
     target = recommender.item_number(item)
     if not len(person.items):
-        raise RequestError(
-            f"user {person.id!r}: nothing is known of this person, so popular items are recommended, and there is nothing to explain"
-        )
+        whom = "explain: neither a user nor a history" if person.id is None else f"user {person.id!r}"
+        raise RequestError(f"{whom}: nothing is known of this person, so popular items are recommended, and there is nothing to explain")
     items = person.items[-recommender.settings.MAX_ITEM_LIST_LENGTH :]
     before = len(person.items) - len(items)
     without = [Person(person.id, person.number, np.delete(person.items, before + place)) for place in range(len(items))]
@@ -176,7 +188,8 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
         *(pl.lit(None, pl.Float64).alias(name) if values is None else pl.Series(name, values.tolist()) for name, values in columns.items()),
         pl.Series("what_if", what_if, dtype=pl.Float64),
     )
-    return Explanation(person.id, ids[target], score, LEFT_OUT if terms is None else EXACT, lasting, bias, frame, features)
+    method, title = LEFT_OUT if terms is None else EXACT, None if titles is None else titles[target]
+    return Explanation(person.id, ids[target], score, method, lasting, bias, frame, features, title)
 
 
 def _scores(recommender: Recommender, people: Sequence[Person], item: int) -> list[float]:

@@ -120,7 +120,7 @@ def spec(explanation: Explanation) -> Json:
 
 def _title(explanation: Explanation) -> str:
     whom = "somebody with this history" if explanation.user is None else explanation.user
-    return f"Why {explanation.item} for {whom}: score {explanation.score:.4f}"
+    return f"Why {explanation.name} for {whom}: score {explanation.score:.4f}"
 
 
 def _shown_events(explanation: Explanation) -> list[Json]:

@@ -26,7 +26,7 @@ import gaterec
 from gaterec.checkpoint import LoadedRun, newest_run
 from gaterec.display import Display
 from gaterec.errors import RunError, SettingsError, nearest
-from gaterec.files import folder_written_whole, read_tensors, write_tensors
+from gaterec.files import folder_written_whole, in_the_way, read_tensors, write_tensors
 from gaterec.models.encoder import SequenceEncoder, masked_bias
 from gaterec.models.hgn import HGN
 from gaterec.recommend import Person, Recommender, load
@@ -117,7 +117,9 @@ def export(folder: Path, kind: str, out: Path) -> None:
         raise SettingsError(f"format: there is no format {kind!r}; {nearest(kind, FORMATS)}")
     if kind == "onnx":
         _packages("onnx", "onnxscript", "onnxruntime")
-    _check_target(out)
+    found = in_the_way(out, lambda names: FILES & names if "export.json" in names else set())
+    if found:
+        raise SettingsError(f"out: {out}: expected a new folder, or an earlier export, found {found}; nothing was written")
     recommender = load(newest_run(folder), index=False, fold_in=False)
     run = recommender.run
     if not run.model.inner_product:
@@ -328,16 +330,6 @@ def _readme(about: dict[str, Any]) -> str:
         f"Rows of a batch are {length}, padded with 0 to the right of the events; a row needs at least one event.\n"
         "score = query . vector + bias. In gaterec: gaterec.export.load_onnx(FOLDER) checks the encoder against reference.safetensors.\n"
     )
-
-
-def _check_target(out: Path) -> None:
-    if not out.exists():
-        return
-    found = sorted(file.name for file in out.iterdir()) if out.is_dir() else None
-    strange = found and [name for name in found if name not in FILES or "export.json" not in found]
-    if found is None or strange:
-        what = f"{strange[0]} in it" if strange else "a file"
-        raise SettingsError(f"out: {out}: expected a new folder, or an earlier export, found {what}; nothing was written")
 
 
 def _packages(*names: str) -> list[Any]:

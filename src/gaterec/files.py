@@ -33,7 +33,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{path}: can't be written: {_reason(error)}") from None
+        raise RunError(f"{path}: can't be written: {reason(error)}") from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -43,29 +43,57 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 def folder_written_whole(folder: Path) -> Iterator[Path]:
     """A folder to fill, which takes the place of `folder` when all went well and vanishes when anything failed.
 
+    Where `folder` is a link, what it leads to is replaced.
+
     Raises:
-        RunError: the disk is full or the place can't be written; what stood at `folder` is untouched.
+        RunError: the disk is full, the place can't be written, or a file stands there; what stood at `folder` is untouched.
     """
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    place = Path(os.path.realpath(folder))  # "." has no name of its own; and unlike Path.resolve it takes links that lead in a circle
+    if not place.name:
+        raise RunError(f"{folder}: can't be written: it is the root of all folders")
+    part = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.part")
     old = part.with_suffix(".old")
+    replaced = False
     try:
+        if place.exists() and not place.is_dir():
+            raise FileExistsError
         part.mkdir(parents=True)
         yield part
-        if folder.exists():
-            folder.rename(old)
-        try:
-            part.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
+        if place.is_dir():
+            place.rename(old)
+        part.rename(place)
+        replaced = True
     except RunError as error:  # the names of files that nobody will find any more say nothing
         raise RunError(str(error).replace(str(part), str(folder))) from None
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{folder}: can't be written: {_reason(error)}") from None
+        raise RunError(f"{folder}: can't be written: {reason(error)}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if replaced:
+            shutil.rmtree(old, ignore_errors=True)
+        elif not place.exists():
+            with suppress(OSError):
+                old.rename(place)
+
+
+def in_the_way(folder: Path, ours: Callable[[set[str]], set[str]]) -> str | None:
+    """What keeps a folder from being written, or written over; None where it is new, or holds nothing but files of ours.
+
+    Args:
+        folder: any path.
+        ours: which of the names in it are ours.
+    """
+    try:
+        if not folder.exists():
+            return None
+        if not folder.is_dir():
+            return "a file"
+        entries = {entry.name: entry for entry in folder.iterdir()}
+    except OSError as error:
+        return f"one that can't be read: {reason(error)}"
+    ourselves = {name for name in ours(set(entries)) if entries[name].is_file()}
+    strange = sorted(entries.keys() - ourselves)
+    return f"{strange[0]} in it" if strange else None
 
 
 def check_writable(folder: Path, setting: str = "checkpoint_dir") -> None:
@@ -90,7 +118,7 @@ def only_one(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{folder}: can't be written: {_reason(error)}") from None
+        raise RunError(f"{folder}: can't be written: {reason(error)}") from None
     try:
         import fcntl
     except ImportError:
@@ -132,7 +160,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except (OSError, SafetensorError, ValueError) as error:
-        raise RunError(f"{path}: can't be read: {_reason(error)}") from None
+        raise RunError(f"{path}: can't be read: {reason(error)}") from None
     digest, _, note = metadata.get("gaterec", "").partition(" ")
     if digest != _digest(tensors, note):
         raise RunError(f"{path}: is corrupt: its content does not match the digest that was written with it")
@@ -149,7 +177,7 @@ def digest_of(path: Path) -> str:
         with safe_open(path, framework="pt") as file:
             return str((file.metadata() or {}).get("gaterec", "")).partition(" ")[0]
     except (OSError, SafetensorError, ValueError) as error:
-        raise RunError(f"{path}: can't be read: {_reason(error)}") from None
+        raise RunError(f"{path}: can't be read: {reason(error)}") from None
 
 
 def _digest(tensors: Mapping[str, Tensor], note: str) -> str:
@@ -160,10 +188,10 @@ def _digest(tensors: Mapping[str, Tensor], note: str) -> str:
     return digest.hexdigest()
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What the operating system says, without numbers and paths; a full disk seen through a library says the same."""
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "there is a file where a folder should be"
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
-    number = re.search(r"os error (\d+)", reason)
-    return os.strerror(int(number[1])) if number else reason
+    told = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
+    number = re.search(r"os error (\d+)", told)
+    return os.strerror(int(number[1])) if number else told

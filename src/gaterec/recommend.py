@@ -5,6 +5,7 @@ Ids are the outside world's own, as text or as anything whose text they are. Not
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
+from operator import index as whole
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from gaterec.diversity import candidates, diverse
 from gaterec.errors import RequestError, nearest
 from gaterec.fold_in import FoldIn
 from gaterec.following import AT_A_TIME, BASES, Following, Histories, Person
+from gaterec.ids import of_pandas, several, text, with_ids
 from gaterec.index import Index, Nearest, read_index
 from gaterec.kernels.best import Catalogue, product
 from gaterec.models.encoder import SequenceEncoder
@@ -32,6 +34,9 @@ __all__ = ["Answer", "Person", "Recommender", "Request", "load"]
 
 WHERES = 16
 """So many conditions on items are remembered, each with a number for every item."""
+
+HINTS = 2_000
+"""Among more items no nearest one is sought: it is found letter by letter, and a request is to be refused soon."""
 
 
 class Recommender:
@@ -60,8 +65,8 @@ class Recommender:
         self.following = Following(run.model, run.settings.MAX_ITEM_LIST_LENGTH, room, self.fold_in)
         self._where = lru_cache(WHERES)(self._bar)
         self._item, self._offsets = load_histories(run)
-        self._users = _numbers(run.users)
-        self._items = _numbers(run.items)
+        self._users: dict[str | None, int] = _numbers(run.users)
+        self._items: dict[str | None, int] = _numbers(run.items)
         self._newer: dict[str, list[int]] = {}
         self.titles = titles(run.items)
 
@@ -120,17 +125,20 @@ class Recommender:
 
         Returns:
             One row per recommended item, in the order asked: user, rank, item, score, based_on, and title where the `.item` file has one. A pandas
-            frame where users are a pandas Series or Index, else a Polars frame.
+            frame where users are a pandas Series or Index, else a Polars frame. Users come back in the type in which they were given, so that the
+            frame can be joined with theirs; in a list of several types, as text.
 
         Raises:
             RequestError: an unknown item (which one), an unknown column, someone unknown when strict, or a number out of its range.
         """
+        if users is not None and not isinstance(users, pl.Series) and not of_pandas(users):
+            users = list(several("users", users))
         people = self.people(users, histories, strict=strict)
-        frame = self._lists(people, self._filters(k, seen, deny, allow, where, diversity))
-        return frame.to_pandas() if type(users).__module__.partition(".")[0] == "pandas" else frame
+        frame, row = self._lists(people, self._filters(k, seen, deny, allow, where, diversity))
+        return frame if users is None else with_ids(frame, users, row)
 
-    def _lists(self, people: Sequence[Person], filters: Mapping[str, Any]) -> pl.DataFrame:
-        """What recommend returns, for people who are all asked for with the same filters."""
+    def _lists(self, people: Sequence[Person], filters: Mapping[str, Any]) -> tuple[pl.DataFrame, np.ndarray]:
+        """What recommend returns, ids as text, for people who are all asked for with the same filters; and whose row it is, for each."""
         answers = self.answer([Request(person, **filters) for person in people])
         row = np.repeat(np.arange(len(people)), [len(answer.items) for answer in answers])
         ranks, items, scores = (
@@ -142,7 +150,7 @@ class Recommender:
             )
         )
         ids = pl.Series([person.id for person in people], dtype=pl.String).gather(row)
-        return self._frame(ids, ranks, items, scores, Histories.of(people).basis()[row] if people else row)
+        return self._frame(ids, ranks, items, scores, Histories.of(people).basis()[row] if people else row), row
 
     def _frame(self, ids: pl.Series, ranks: np.ndarray, items: np.ndarray, scores: np.ndarray, based_on: np.ndarray) -> pl.DataFrame:
         """Likewise, of one row per item; based_on is a number of BASES."""
@@ -184,21 +192,23 @@ class Recommender:
             How many people.
 
         Raises:
-            RequestError: see recommend; or there is something else in the folder. Nothing is written then.
+            RequestError: see recommend; or there is a file at the place, or something else in the folder. Nothing is written then.
             RunError: it can't be written.
         """
         filters = self._filters(k, seen, deny, allow, where, diversity)
         everywhere = self._everywhere(filters)
 
-        def lists(ids: list[str]) -> pl.DataFrame:
+        def lists(ids: list[str | None]) -> pl.DataFrame:
             if diversity:
-                return self._lists(self.people(ids, None, strict=strict), filters)
+                return self._lists(self.people(ids, None, strict=strict), filters)[0]
             histories = self.histories(ids, strict=strict)
-            items, scores = self.best_of(histories, k, everywhere, seen=seen)
+            items, scores = self.best_of(histories, filters["k"], everywhere, seen=seen)
             row, place = np.nonzero(items)
-            return self._frame(pl.Series(ids).gather(row), place + 1, items[row, place], scores[row, place], histories.basis()[row])
+            return self._frame(
+                pl.Series(ids, dtype=pl.String).gather(row), place + 1, items[row, place], scores[row, place], histories.basis()[row]
+            )
 
-        asked = values(self.run.users.to_series(0)[1:]) if users is None else map(str, users)
+        asked = values(self.run.users.to_series(0)[1:]) if users is None else map(text, several("users", users))
         return write_lists(Path(folder), asked, lists, tell, per_file)
 
     def request(
@@ -219,7 +229,8 @@ class Recommender:
         Raises:
             RequestError: see recommend.
         """
-        (person,) = self.people(None if user is None else [user], [history or ()], strict=strict)
+        newer = () if history is None else several("history", history)
+        (person,) = self.people(None if user is None else [user], [newer], strict=strict)
         return Request(person, **self._filters(k, seen, deny, allow, where, diversity))
 
     def warm(self) -> None:
@@ -252,9 +263,8 @@ class Recommender:
 
     def score(self, user: Any, items: Iterable[Any], history: Iterable[Any] | None = None) -> list[float]:
         """The score of each item for one person, who may have newer events."""
-        (person,) = self.people([user], None if history is None else [history])
-        numbers = [self.item_number(item) for item in items]
-        return [float(value) for value in self.scores([person])[0, numbers]]
+        (person,) = self.people([user], None if history is None else [several("history", history)])
+        return [float(value) for value in self.scores([person])[0, self._item_numbers("items", items)]]
 
     def explain(self, user: Any, item: Any, history: Iterable[Any] | None = None) -> "Explanation":
         """Why an item would be recommended; see gaterec.explain.explain."""
@@ -263,8 +273,12 @@ class Recommender:
         return explain(self, user, item, history)
 
     def similar_items(self, item: Any, k: int = 10) -> pl.DataFrame:
-        """The items whose vectors in the item table point most nearly the same way (cosine): item, score, and title where there is one."""
-        number = self.item_number(item)
+        """The items whose vectors in the item table point most nearly the same way (cosine): item, score, and title where there is one.
+
+        Raises:
+            RequestError: an unknown item, a k below 1, or a model without vectors of items.
+        """
+        number, k = self.item_number(item), _count(k)
         if not self.model.inner_product:
             raise RequestError(f"similar_items: {self.settings.model} has no vectors of items")
         table = torch.nn.functional.normalize(self.model.item_table()[0].detach(), dim=1)
@@ -275,29 +289,41 @@ class Recommender:
         return frame if self.titles is None else frame.with_columns(self.titles.gather(found.numpy()).alias("title"))
 
     def update(self, user: Any, event: Any) -> None:
-        """One more event of a person, known or not, which counts in every later answer. Kept in memory alone."""
-        self._newer.setdefault(str(user), []).append(self.item_number(event))
+        """One more event of a person, known or not, which counts in every later answer. Kept in memory alone.
+
+        Raises:
+            RequestError: an unknown item, or nobody's event.
+        """
+        name = text(user)
+        if name is None:
+            raise RequestError("update: whose event? expected a user, found None")
+        self._newer.setdefault(name, []).append(self.item_number(event))
 
     # -- people and items ----------------------------------------------------------------------------------------------------------
 
     def knows(self, item: Any) -> bool:
         """Whether the run has this item."""
-        return str(item) in self._items
+        return text(item) in self._items
 
     def knows_person(self, user: Any) -> bool:
         """Whether the run has this person."""
-        return str(user) in self._users
+        return text(user) in self._users
 
     def item_number(self, item: Any) -> int:
         """Raises RequestError for an unknown item."""
-        number = self._items.get(str(item), 0)
+        number = self._items.get(text(item), 0)
         if not number:
-            known = list(self._items)
-            hint = nearest(item, known) if len(known) < 100_000 else ""
-            raise RequestError(f"item {str(item)[:80]!r}: the run knows no such item{'; ' + hint if hint.startswith('did') else ''}")
+            name = str(item)[:80]
+            hint = nearest(name, self._names) if self._names else ""
+            raise RequestError(f"item {name!r}: the run knows no such item{'; ' + hint if hint.startswith('did') else ''}")
         return number
 
-    def histories(self, users: Sequence[str], *, strict: bool = False) -> Histories:
+    @cached_property
+    def _names(self) -> list[str]:
+        """The items' ids, among which the nearest to an unknown one is found soon; none where they are many."""
+        return [name for name in self._items if name is not None] if len(self._items) <= HINTS else []
+
+    def histories(self, users: Sequence[str | None], *, strict: bool = False) -> Histories:
         """Likewise, of many people at once by their ids alone."""
         if strict or self._newer:
             return Histories.of(self.people(users, None, strict=strict))
@@ -306,8 +332,11 @@ class Recommender:
 
     def people(self, users: Iterable[Any] | None, histories: Iterable[Iterable[Any]] | None, *, strict: bool = False) -> list[Person]:
         """Whom the requests are for; see recommend."""
-        newer = None if histories is None else [[self.item_number(item) for item in history] for history in histories]
-        ids: Sequence[str | None] = [str(user) for user in users] if users is not None else [None] * len(newer or [])
+        newer = None
+        if histories is not None:
+            each = [several("histories", history, lists=True) for history in several("histories", histories, lists=True)]
+            newer = [[self.item_number(item) for item in history] for history in each]
+        ids: Sequence[str | None] = [None] * len(newer or []) if users is None else [text(user) for user in several("users", users)]
         if newer is not None and len(newer) != len(ids):
             raise RequestError(f"histories: expected one for each of the {len(ids):,} users, found {len(newer):,}")
         if users is None and newer is None:
@@ -316,9 +345,11 @@ class Recommender:
         for place, name in enumerate(ids):
             number = self._users.get(name, 0) if name is not None else 0
             if strict and not number:
-                raise RequestError(f"user {name!r}: the run knows no such person")
+                raise RequestError(
+                    f"user {name!r}: the run knows no such person" if name is not None else "strict: found somebody without an id"
+                )
             past = self._item[self._offsets[number] : self._offsets[number + 1]] if number else self._item[:0]
-            later = [*self._newer.get(name or "", []), *(newer[place] if newer is not None else [])]
+            later = [*(self._newer.get(name, []) if name is not None else []), *(newer[place] if newer is not None else [])]
             found.append(Person(name, number, np.concatenate([past, np.array(later, dtype=past.dtype)])))
         return found
 
@@ -395,18 +426,18 @@ class Recommender:
         self, k: Any, seen: bool, deny: Iterable[Any], allow: Iterable[Any] | None, where: Mapping[str, Any] | None, diversity: float
     ) -> dict[str, Any]:
         """All of a Request but the person."""
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise RequestError(f"k: expected a whole number from 1 on, found {k!r}")
         if not isinstance(diversity, int | float) or not 0 <= diversity <= 1:
             raise RequestError(f"diversity: expected a number from 0 to 1, found {diversity!r}")
         if diversity and not self.model.inner_product:
             raise RequestError(f"diversity: {self.settings.model} has no vectors of items")
+        if where is not None and not isinstance(where, Mapping):
+            raise RequestError(f"where: expected a dictionary of columns and values, found {type(where).__name__}")
         bars = [self._where(column, str(value)) for column, value in (where or {}).items()]
         return {
-            "k": k,
+            "k": _count(k),
             "seen": seen,
-            "deny": self._item_numbers(deny),
-            "allow": None if allow is None else self._item_numbers(allow),
+            "deny": self._item_numbers("deny", deny),
+            "allow": None if allow is None else self._item_numbers("allow", allow),
             "where": sum(bars[1:], bars[0]) if bars else None,
             "diversity": float(diversity),
         }
@@ -422,13 +453,15 @@ class Recommender:
         everywhere[torch.from_numpy(filters["deny"])] = -torch.inf
         return everywhere
 
-    def _item_numbers(self, items: Iterable[Any]) -> np.ndarray:
-        return np.array([self.item_number(item) for item in items], dtype=np.int64)
+    def _item_numbers(self, name: str, items: Iterable[Any]) -> np.ndarray:
+        return np.array([self.item_number(item) for item in several(name, items)], dtype=np.int64)
 
     def _bar(self, column: str, value: str) -> Tensor:
         """(V,) 0 for items that have this value, -inf for others."""
-        if column not in self.run.items.columns:
-            raise RequestError(f"where: {column}: items have no such column; {nearest(column, self.run.items.columns[1:])}")
+        columns = [name for name in self.run.items.columns[1:] if name != "training_count"]  # those of the .item file
+        if column not in columns:
+            hint = nearest(column, columns) if columns else "the run has none, as it was trained without an .item file"
+            raise RequestError(f"where: {column}: items have no such column; {hint}")
         values = self.run.items[column]
         has = values.list.contains(value) if values.dtype == pl.List(pl.String) else values.cast(pl.String) == value
         return torch.zeros(len(values)).masked_fill_(torch.from_numpy(~has.fill_null(False).to_numpy()), -torch.inf)
@@ -460,12 +493,23 @@ def titles(items: pl.DataFrame) -> pl.Series | None:
     return None
 
 
+def _count(k: Any) -> int:
+    """How many items are asked for; NumPy's whole numbers are some too."""
+    try:
+        count = 0 if isinstance(k, bool) else whole(k)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise RequestError(f"k: expected a whole number from 1 on, found {k!r}")
+    return count
+
+
 def _nobody(people: Sequence[Person]) -> np.ndarray:
     """(C,) of whom nothing is known."""
     return np.array([not len(person.items) for person in people])
 
 
-def _numbers(ids: pl.DataFrame) -> dict[str, int]:
+def _numbers(ids: pl.DataFrame) -> dict[str | None, int]:
     """id -> number; the first row stands for none."""
     names = ids.to_series(0)[1:].cast(pl.String).to_list()
     return dict(zip(names, range(1, len(ids)), strict=True))

@@ -11,6 +11,7 @@ from gaterec.display import Display
 from gaterec.errors import SettingsError
 from gaterec.explain import EXACT
 from gaterec.explain import explain as explanation
+from gaterec.files import reason
 from gaterec.recommend import Recommender, load
 from gaterec.streaming import FILE, values
 
@@ -53,6 +54,8 @@ def recommend(
         raise SettingsError(f"history: belongs to one user, found {len(asked):,}")
     if why and out is not None:
         raise SettingsError("why: reasons are for the screen; leave --out or --why out")
+    if allow is not None and not _ids(allow):
+        raise SettingsError("allow: expected item ids, found none; leave it out where all items may come")
     filters: dict[str, Any] = {
         "seen": seen,
         "deny": _ids(deny),
@@ -68,7 +71,7 @@ def recommend(
             count = recommender.recommend_to(
                 out, values(ids) if isinstance(ids, pl.Series) else ids, k, **filters, tell=tell, per_file=AT_A_TIME
             )
-        display.line(f"{count:,} people, {k} items each: {out}/*.parquet")
+        display.line(f"{count:,} {'person' if count == 1 else 'people'}, {k} {'item' if k == 1 else 'items'} each: {out}/*.parquet")
         return
     frame = recommender.recommend(asked, k, histories=[_ids(history)] if history else None, **filters)
     title = f"{recommender.info['title']}: recommended"
@@ -104,7 +107,9 @@ def _people(recommender: Recommender, text: str) -> Sequence[str] | pl.Series:
     if text == "all":
         return recommender.users.to_series(0)[1:]
     if not text.startswith("@"):
-        return _ids(text)
+        if not (names := _ids(text)):
+            raise SettingsError("users: expected ids, found none; give --users=ID,ID or --users=all")
+        return names
     file = Path(text[1:])
     try:
         if file.suffix == ".parquet":
@@ -114,9 +119,12 @@ def _people(recommender: Recommender, text: str) -> Sequence[str] | pl.Series:
         else:
             ids = pl.Series([line.strip() for line in file.read_text(encoding="utf-8").splitlines()], dtype=pl.String)
     except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
-        raise SettingsError(f"users: {file}: can't be read: {str(error).splitlines()[0]}") from None
+        raise SettingsError(f"users: {file}: can't be read: {reason(error)}") from None
     ids = ids.cast(pl.String)
-    return ids.filter(ids != "")
+    ids = ids.filter(ids != "")
+    if ids.is_empty():
+        raise SettingsError(f"users: {file}: expected ids, found none in it")
+    return ids
 
 
 def explain(folder: Path, user: str | None, item: str, history: str, out: Path | None = None) -> None:
@@ -128,13 +136,13 @@ def explain(folder: Path, user: str | None, item: str, history: str, out: Path |
     recommender = load(newest_run(folder), index=False)
     if user is None and not history:
         raise SettingsError("explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id")
-    found = explanation(recommender, user, item, _ids(history))
+    found, display = explanation(recommender, user, item, _ids(history)), Display(recommender.settings)
     if out is not None:
         from gaterec.explanation_picture import write
 
         write(found, out)
+        display.line(f"{out}: why {found.name} for {found.user or 'this history'}, score {found.score:.4f}")
         return
-    display = Display(recommender.settings)
     names = [name for name in ("title",) if name in found.events.columns]
     rows = [
         [
@@ -147,7 +155,7 @@ def explain(folder: Path, user: str | None, item: str, history: str, out: Path |
     ]
     head = ["event", *names, "through the gates", "directly", "together", "gate", "score without it"]
     display.table(
-        f"Item {found.item} for {found.user or 'this history'}: score {found.score:.4f} ({found.method}); the latest event first",
+        f"Item {found.name} for {found.user or 'this history'}: score {found.score:.4f} ({found.method}); the latest event first",
         head,
         rows,
     )

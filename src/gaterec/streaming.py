@@ -1,16 +1,19 @@
 """Lists for millions of people as Parquet files: batch after batch, in memory that doesn't grow with how many they are."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
-from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
 from gaterec.errors import RequestError
-from gaterec.files import folder_written_whole
+from gaterec.files import folder_written_whole, in_the_way
 
-PARTS = "part-*.parquet"
+Thing = TypeVar("Thing")
+
+PART = re.compile(r"part-\d{5,}\.parquet")
 FILE = 20_000
 """So many people go into one file."""
 BATCH = 10_000
@@ -18,7 +21,11 @@ BATCH = 10_000
 
 
 def write_lists(
-    folder: Path, users: Iterable[str], lists: Callable[[list[str]], pl.DataFrame], tell: Callable[[int], object], per_file: int = FILE
+    folder: Path,
+    users: Iterable[str | None],
+    lists: Callable[[list[str | None]], pl.DataFrame],
+    tell: Callable[[int], object],
+    per_file: int = FILE,
 ) -> int:
     """Fill a folder with part-00000.parquet, part-00001.parquet, ...; it appears when it is whole, or not at all.
 
@@ -33,12 +40,12 @@ def write_lists(
         How many people.
 
     Raises:
-        RequestError: there is something else in the folder; nothing is written then.
+        RequestError: there is something else at the place, or in the folder; nothing is written then.
         RunError: it can't be written.
     """
-    strange = [file.name for file in folder.iterdir() if not fnmatch(file.name, PARTS)] if folder.is_dir() else []
-    if strange:
-        raise RequestError(f"out: {folder}: expected a new folder, or one of such lists, found {strange[0]} in it; nothing was written")
+    found = in_the_way(folder, lambda names: {name for name in names if PART.fullmatch(name)})
+    if found:
+        raise RequestError(f"out: {folder}: expected a new folder, or one of such lists, found {found}; nothing was written")
     done = 0
     with folder_written_whole(folder) as part:
         for number, of_file in enumerate(_batches(users, per_file)):
@@ -57,7 +64,7 @@ def values(ids: pl.Series) -> Iterator[str]:
         yield from ids[begin : begin + FILE].to_list()
 
 
-def _batches(things: Iterable[str], size: int) -> Iterator[list[str]]:
+def _batches(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
     """
     >>> list(_batches("abcde", 2))
     [['a', 'b'], ['c', 'd'], ['e']]
