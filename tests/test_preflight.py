@@ -56,7 +56,7 @@ def test_memory_is_weights_twice_gradients_and_two_moments(small: Trainer) -> No
 
 
 def test_rows_alone_have_gradients_where_tables_are_updated_by_row() -> None:
-    by_row, whole = (trainer(epochs=1, loss_type="BPR", train_batch_size=8, sparse_updates=choice) for choice in (True, False))
+    by_row, whole = (trainer(epochs=1, loss_type="BPR", train_batch_size=200, sparse_updates=choice) for choice in (True, False))
     for each in (by_row, whole):
         next(each.epochs())
     assert held(by_row) < held(whole)
