@@ -286,7 +286,7 @@ def test_the_winners_file_means_the_winners_settings(here: Path, tmp_path: Path,
 
 # -- killed ----------------------------------------------------------------------------------------------------------------------------
 
-KILLS = int(os.environ.get("GATEREC_KILLS", "4"))
+KILLS = int(os.environ.get("GATEREC_KILLS", "2"))
 """How often a search or a worker is killed; 20 with 40 trials is what docs/tuning.md tells of."""
 
 
