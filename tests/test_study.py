@@ -1,7 +1,6 @@
 """The memory of a search: what is tried, that it is kept, and each trial once; on SQLite, and on a real PostgreSQL server."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,9 @@ from gaterec.errors import RunError, SettingsError
 from gaterec.space import read_space
 from gaterec.study import Study, check_same, storage_address
 from gaterec.trials import Trial
-from tests import postgres
 
 GRID = read_space({"learning_rate": [0.1, 0.01, 0.001], "reg_weight": [[0.0, 0.0], [0.5, 0.25]], "pooling_type": ["average", "max"]})
 RANGES = read_space({"learning_rate": "loguniform -8, -2", "dropout": "uniform 0, 0.5"})
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    if postgres.programs() is None:
-        pytest.skip("needs PostgreSQL")
-    with postgres.server() as address:
-        yield address
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

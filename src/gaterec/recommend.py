@@ -262,7 +262,11 @@ class Recommender:
         return answers
 
     def score(self, user: Any, items: Iterable[Any], history: Iterable[Any] | None = None) -> list[float]:
-        """The score of each item for one person, who may have newer events."""
+        """The score of each item for one person, who may have newer events.
+
+        Raises:
+            RequestError: an unknown item.
+        """
         (person,) = self.people([user], None if history is None else [several("history", history)])
         return [float(value) for value in self.scores([person])[0, self._item_numbers("items", items)]]
 
@@ -281,8 +285,7 @@ class Recommender:
         number, k = self.item_number(item), _count(k)
         if not self.model.inner_product:
             raise RequestError(f"similar_items: {self.settings.model} has no vectors of items")
-        table = torch.nn.functional.normalize(self.model.item_table()[0].detach(), dim=1)
-        alike = table @ table[number]
+        alike = self._vectors @ self._vectors[number] / (self._lengths * self._lengths[number])
         alike[[0, number]] = -torch.inf
         values, found = alike.topk(min(k, len(alike) - 2))
         frame = pl.DataFrame({"item": self.run.items.to_series(0).gather(found.numpy()), "score": values.numpy()})
@@ -324,14 +327,22 @@ class Recommender:
         return [name for name in self._items if name is not None] if len(self._items) <= HINTS else []
 
     def histories(self, users: Sequence[str | None], *, strict: bool = False) -> Histories:
-        """Likewise, of many people at once by their ids alone."""
+        """What counts for many people at once, by their ids alone; as `people` without histories, which it equals.
+
+        Raises:
+            RequestError: someone unknown when strict.
+        """
         if strict or self._newer:
             return Histories.of(self.people(users, None, strict=strict))
         numbers = np.array([self._users.get(user, 0) for user in users])
         return Histories(numbers, self._item, self._offsets[numbers], self._offsets[numbers + 1] - self._offsets[numbers])
 
     def people(self, users: Iterable[Any] | None, histories: Iterable[Iterable[Any]] | None, *, strict: bool = False) -> list[Person]:
-        """Whom the requests are for; see recommend."""
+        """Whom the requests are for, with all their events; for the arguments see recommend.
+
+        Raises:
+            RequestError: an unknown item, someone unknown when strict, or not as many histories as users.
+        """
         newer = None
         if histories is not None:
             each = [several("histories", history, lists=True) for history in several("histories", histories, lists=True)]
@@ -367,18 +378,16 @@ class Recommender:
         return scores
 
     @torch.inference_mode()
-    def best(self, people: Sequence[Person], k: int, barred: Tensor | None = None, *, seen: bool) -> tuple[np.ndarray, np.ndarray]:
+    def best(self, people: Sequence[Person], k: int, *, seen: bool) -> tuple[np.ndarray, np.ndarray]:
         """(C, k) the numbers of the best items, 0 where none is left, and (C, k) their scores.
 
         Args:
-            barred: (V,) which items may not come.
             seen: whether items of the history may come again.
         """
         if not people:
             k = min(k, len(self._items))
             return np.zeros((0, k), dtype=np.int64), np.zeros((0, k), dtype=np.float32)
-        everywhere = None if barred is None else torch.zeros(len(barred)).masked_fill_(barred, -torch.inf)
-        return self.best_of(Histories.of(people), k, everywhere, seen=seen)
+        return self.best_of(Histories.of(people), k, None, seen=seen)
 
     @torch.inference_mode()
     def best_of(self, histories: Histories, k: int, everywhere: Tensor | None, *, seen: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -421,6 +430,12 @@ class Recommender:
     def _vectors(self) -> Tensor:
         """(V, D) by which items are alike."""
         return self.model.item_table()[0].detach()
+
+    @cached_property
+    def _lengths(self) -> Tensor:
+        """(V,) theirs, above 0."""
+        lengths: Tensor = torch.linalg.vector_norm(self._vectors, dim=1)
+        return lengths.clamp_(min=1e-12)
 
     def _filters(
         self, k: Any, seen: bool, deny: Iterable[Any], allow: Iterable[Any] | None, where: Mapping[str, Any] | None, diversity: float

@@ -23,14 +23,6 @@ KILLS = int(os.environ.get("GATEREC_KILLS", "5"))
 """How often a process is killed while it adds events; 50 is what docs/serving.md tells of."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    if postgres.programs() is None:
-        pytest.skip("needs PostgreSQL")
-    with postgres.server() as address:
-        yield address
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Of a store that is not there yet."""

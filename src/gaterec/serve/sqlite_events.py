@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from os import urandom
@@ -54,8 +55,17 @@ class SqliteDatabase:
     def open(self) -> None:
         try:
             self._file.touch(mode=0o600)  # people's doings are for the server alone to read
-            with closing(self.connect()) as connection:
-                self._prepare(connection)
+            until = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    with closing(self.connect()) as connection:
+                        self._prepare(connection)
+                    return
+                except sqlite3.OperationalError as error:
+                    # Where several make one file at once, SQLite waits for most of their locks, but not for that of the change to a write-ahead log.
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                        raise
+                    time.sleep(0.01)
         except (sqlite3.Error, OSError) as error:
             raise EventsError(f"events: {self.shown}: can't be used: {self.told(error)}") from None
 
