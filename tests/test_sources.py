@@ -1,5 +1,6 @@
 """Where the values of settings come from, which source wins, and how text is read."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +238,14 @@ def test_negatives_that_a_model_has_for_its_own_loss_are_not_for_a_loss_without_
     assert resolved(model="GRU4RecPlus", config_dict={"loss_type": "CE"}).train_neg_sample_args is None
     asked = {"loss_type": "CE", "train_neg_sample_args": {"sample_num": 3}}
     assert resolved(model="GRU4RecPlus", config_dict=asked).negatives.sample_num == 3
+
+
+def test_a_named_pipe_as_a_settings_file_is_refused_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.yaml")
+    with pytest.raises(SettingsError, match=r"x\.yaml: can't be read: expected a regular file, found a named pipe"):
+        read_config_file(tmp_path / "x.yaml")
+
+
+def test_a_settings_file_with_a_name_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(SettingsError, match="can't be read: no file can have this name"):
+        read_config_file("a\0b")

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from gaterec.bundles import KINDS, bundle
 from gaterec.errors import SettingsError
+from gaterec.paths import check_regular, read_text
 from gaterec.recbole_keys import REFUSED
 from gaterec.section import Section
 from gaterec.settings import Settings, none_word
@@ -99,17 +100,16 @@ def read_small_text(path: Path, what: str) -> str:
     Raises SettingsError when it can't be read, is larger than MAX_CONFIG_BYTES or is no text.
     """
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise SettingsError(f"{path}: expected a small {what}, found {path.stat().st_size:,} bytes")
-        return path.read_text(encoding="utf-8-sig")
+        size = check_regular(path).st_size
+        if size > MAX_CONFIG_BYTES:
+            raise SettingsError(f"{path}: expected a small {what}, found {size:,} bytes")
+        return read_text(path, encoding="utf-8-sig")
     except OSError as error:
         raise SettingsError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise SettingsError(
             f"{path}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x} at position {error.start}"
         ) from None
-    except ValueError as error:  # a path with a NUL in it
-        raise SettingsError(f"{str(path)!r}: can't be read: {error}") from None
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
