@@ -39,15 +39,22 @@ def test_it_asks_about_people(server: Client) -> None:
     assert server.recommend(history=["i3"]).based_on == "history"
     why = server.explain(top[0], "u7")
     assert why.score == pytest.approx(best.items[0].score, abs=1e-4)
-    assert "u7" in server.people("u7").people
-    assert server.person("u7").known
+    assert "u7" in server.users("u7").users
+    assert server.user("u7").known
+
+
+def test_the_earlier_names_of_methods_warn_and_answer_the_same(server: Client) -> None:
+    with pytest.warns(DeprecationWarning, match=r"Client\.users"):
+        assert server.people("u7").people == server.users("u7").users
+    with pytest.warns(DeprecationWarning, match=r"Client\.user"):
+        assert server.person("u7") == server.user("u7")
 
 
 def test_it_asks_about_items_and_the_run(server: Client) -> None:
     assert len(server.similar("i3", k=4).items) == 4
     assert [row.title for row in server.items("film 7").items] == ["Film 7"]
     assert server.item("i7").columns["kind"] == "funny sad"
-    assert server.model().people == 60
+    assert server.model().users == 60
     assert server.version().model == server.model().model == server.reload().before
     assert (server.health().status, server.ready().status) == ("up", "ready")
 
@@ -56,11 +63,11 @@ def test_it_asks_about_items_and_the_run(server: Client) -> None:
 def test_an_event_counts_and_is_deleted_whatever_the_persons_id(server: Client, user: str) -> None:
     added = server.add_event(user, "i3", timestamp=5)
     assert (added.user, added.item, added.timestamp, added.new) == (user, "i3", 5.0, True)
-    assert server.person(user).newer == 1
+    assert server.user(user).newer == 1
     assert server.recommend(user).based_on == "history"
     assert (deleted := server.delete_user(user)).deleted == 1
     assert deleted.user == user
-    assert server.person(user).newer == 0
+    assert server.user(user).newer == 0
 
 
 def test_an_event_of_one_id_counts_once(server: Client) -> None:

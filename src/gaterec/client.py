@@ -8,6 +8,7 @@ It needs nothing of the server's extra. What may safely be sent twice is: reads,
 """
 
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
@@ -30,12 +31,13 @@ from gaterec.schemas import (
     ItemsAnswer,
     ModelAnswer,
     PeopleAnswer,
-    PersonAnswer,
     Problem,
     RecommendAnswer,
     RecommendRequest,
     ReloadAnswer,
     SimilarAnswer,
+    UserAnswer,
+    UsersAnswer,
     VersionAnswer,
 )
 
@@ -95,7 +97,7 @@ class Client:
         """Let go of the connections."""
         self._http.close()
 
-    # -- people --------------------------------------------------------------------------------------------------------------------
+    # -- users ---------------------------------------------------------------------------------------------------------------------
 
     def recommend(
         self,
@@ -138,18 +140,28 @@ class Client:
         asked = _checked(EventRequest, user=_text(user), item=_text(item), timestamp=timestamp, id=uuid4().hex if id is None else _text(id))
         return self._ask(EventAnswer, "POST", "/events", asked)
 
-    def people(self, q: str = "", limit: int = 20) -> PeopleAnswer:
-        """People whom the run knows, whose ids begin with `q`."""
-        return self._ask(PeopleAnswer, "GET", "/people", q=q, limit=limit)
+    def users(self, q: str = "", limit: int = 20) -> UsersAnswer:
+        """Users of the run whose ids begin with `q`."""
+        return self._ask(UsersAnswer, "GET", "/users", q=q, limit=limit)
 
-    def person(self, user: Any, limit: int = 20) -> PersonAnswer:
-        """What counts for a person, the latest events of it."""
-        return self._ask(PersonAnswer, "GET", "/person", user=_id("user", user), limit=limit)
+    def user(self, user: Any, limit: int = 20) -> UserAnswer:
+        """The history of a user: how many events it has, and the latest of them."""
+        return self._ask(UserAnswer, "GET", _path_of(user), limit=limit)
 
     def delete_user(self, user: Any) -> DeleteAnswer:
-        """Delete all events of a person, and use nothing more of what the run knows of them."""
-        path = quote(_id("user", user), safe="").replace(".", "%2E")  # `..` would be taken for a way up
-        return self._ask(DeleteAnswer, "DELETE", f"/users/{path}")
+        """Delete all events of a user; later answers use nothing that the run learned about the user."""
+        return self._ask(DeleteAnswer, "DELETE", _path_of(user))
+
+    def people(self, q: str = "", limit: int = 20) -> PeopleAnswer:
+        """Deprecated: the earlier name of users."""
+        warnings.warn("Client.people is deprecated: call Client.users", DeprecationWarning, stacklevel=2)
+        found = self.users(q, limit)
+        return PeopleAnswer(people=found.users, total=found.total)
+
+    def person(self, user: Any, limit: int = 20) -> UserAnswer:
+        """Deprecated: the earlier name of user."""
+        warnings.warn("Client.person is deprecated: call Client.user", DeprecationWarning, stacklevel=2)
+        return self.user(user, limit)
 
     # -- items ---------------------------------------------------------------------------------------------------------------------
 
@@ -259,6 +271,11 @@ def _id(what: str, value: Any) -> str:
         return _ID.validate_python(str(value))
     except ValidationError as error:
         raise RequestError(f"{what}: {error.errors()[0]['msg']}") from None
+
+
+def _path_of(user: Any) -> str:
+    # `..` would be taken for the folder above.
+    return "/users/" + quote(_id("user", user), safe="").replace(".", "%2E")
 
 
 def _told(error: ValidationError) -> str:

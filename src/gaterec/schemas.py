@@ -159,17 +159,24 @@ class ItemAnswer(Item):
     training_count: int = Field(description="how often it was chosen in training")
 
 
+class UsersAnswer(BaseModel):
+    users: list[str]
+    total: int = Field(description="number of users in the run")
+
+
 class PeopleAnswer(BaseModel):
+    """Answer of the deprecated route GET /people."""
+
     people: list[str]
-    total: int = Field(description="how many the run knows")
+    total: int
 
 
-class PersonAnswer(BaseModel):
+class UserAnswer(BaseModel):
     user: str
-    known: bool = Field(description="whether the run knows this person")
-    events: int = Field(description="how many events count for them, those of the log and newer ones")
-    newer: int = Field(description="how many of them came after the log")
-    history: list[Item] = Field(description="the latest of them, the latest last")
+    known: bool = Field(description="whether the log of the run has events of this user")
+    events: int = Field(description="number of events in the history: those of the log and newer ones")
+    newer: int = Field(description="number of these events that came after the log")
+    history: list[Item] = Field(description="the latest events, the latest last")
 
 
 class DeleteAnswer(BaseModel):
@@ -204,7 +211,8 @@ class ModelAnswer(BaseModel):
 
     model: str
     title: str
-    people: int
+    users: int
+    people: int = Field(description="the same as users", deprecated=True)
     items: int
     data: dict[str, Any]
     protocol: list[str]

@@ -70,21 +70,21 @@ def test_an_event_counts_in_the_next_answer(client: TestClient) -> None:
     after = recommend(client, user="u7", k=20)
     assert before[0] not in after
     assert after == recommend(client, user="u7", history=[], k=20)
-    assert client.get("/person", params={"user": "u7", "limit": 1}).json()["history"][0]["item"] == before[0]
+    assert client.get("/users/u7", params={"limit": 1}).json()["history"][0]["item"] == before[0]
 
 
 def test_events_of_a_stranger_are_their_history(client: TestClient) -> None:
     client.post("/events", json={"user": "stranger", "item": "i3", "timestamp": 20})
     client.post("/events", json={"user": "stranger", "item": "i4", "timestamp": 10})
     assert recommend(client, user="stranger", k=20) == recommend(client, history=["i4", "i3"], k=20)
-    person = client.get("/person", params={"user": "stranger"}).json()
+    person = client.get("/users/stranger").json()
     assert (person["known"], person["events"], person["newer"]) == (False, 2, 2)
 
 
 def test_an_event_sent_again_counts_once(client: TestClient) -> None:
     event = {"user": "stranger", "item": "i3", "id": "order-17"}
     assert [client.post("/events", json=event).json()["new"] for _ in range(2)] == [True, False]
-    assert client.get("/person", params={"user": "stranger"}).json()["events"] == 1
+    assert client.get("/users/stranger").json()["events"] == 1
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_json_must_say_that_it_is(client: TestClient) -> None:
 
 
 def test_what_is_no_text_is_told_by_its_name(client: TestClient) -> None:
-    for path, name in (("/item?item=%00", "item"), ("/person?user=%00", "user"), ("/items?q=%00", "q")):
+    for path, name in (("/item?item=%00", "item"), ("/users/%00", "user"), ("/items?q=%00", "q")):
         assert problem(client.get(path), 422, "request").startswith(f"{name}: expected text without NUL")
     assert problem(client.delete("/users/%00"), 422, "request").startswith("user: expected text")
 
@@ -186,8 +186,20 @@ def test_items_are_found_by_title(client: TestClient) -> None:
 
 
 def test_people_are_found_by_id(client: TestClient) -> None:
-    assert set(client.get("/people", params={"q": "u5"}).json()["people"]) == {"u5", *(f"u5{number}" for number in range(10))}
-    assert client.get("/people").json()["total"] == 60
+    assert set(client.get("/users", params={"q": "u5"}).json()["users"]) == {"u5", *(f"u5{number}" for number in range(10))}
+    assert client.get("/users").json()["total"] == 60
+
+
+def test_the_earlier_names_of_routes_and_fields_answer_the_same(client: TestClient) -> None:
+    users, old = client.get("/users", params={"q": "u5", "limit": 3}).json(), client.get("/people", params={"q": "u5", "limit": 3}).json()
+    assert (old["people"], old["total"]) == (users["users"], users["total"])
+    assert client.get("/person", params={"user": "u7", "limit": 2}).json() == client.get("/users/u7", params={"limit": 2}).json()
+    assert client.get("/person", params={"user": "u7", "limit": 0}).status_code == 422
+    assert client.get("/model").json()["people"] == client.get("/model").json()["users"] == 60
+    document = client.get("/openapi.json").json()
+    assert {"/users", "/users/{user}"} <= document["paths"].keys()
+    assert not {"/people", "/person"} & document["paths"].keys()
+    assert document["components"]["schemas"]["ModelAnswer"]["properties"]["people"]["deprecated"]
 
 
 def test_deleting_a_person(client: TestClient) -> None:
@@ -198,8 +210,8 @@ def test_deleting_a_person(client: TestClient) -> None:
     assert "learned from this person" in answer["left"][1]
     # Nothing of the run's is used any more, and they are not offered.
     assert client.post("/recommend", json={"user": "u7"}).json()["based_on"] == "popularity"
-    assert client.get("/person", params={"user": "u7"}).json() == {"user": "u7", "known": False, "events": 0, "newer": 0, "history": []}
-    assert "u7" not in client.get("/people", params={"q": "u7"}).json()["people"]
+    assert client.get("/users/u7").json() == {"user": "u7", "known": False, "events": 0, "newer": 0, "history": []}
+    assert "u7" not in client.get("/users", params={"q": "u7"}).json()["users"]
     # Who comes back is somebody new.
     client.post("/events", json={"user": "u7", "item": "i5"})
     assert recommend(client, user="u7", k=20) == recommend(client, history=["i5"], k=20)
@@ -217,7 +229,7 @@ def test_events_survive_a_restart(make: Make) -> None:
     with make() as first:
         first.post("/events", json={"user": "stranger", "item": "i3"})
     with make() as second:
-        assert second.get("/person", params={"user": "stranger"}).json()["events"] == 1
+        assert second.get("/users/stranger").json()["events"] == 1
 
 
 def test_old_events_are_deleted(make: Make) -> None:
@@ -226,9 +238,9 @@ def test_old_events_are_deleted(make: Make) -> None:
         client.post("/events", json={"user": "stranger", "item": "i4"})
     with make(retention=30.0) as client:
         until = time.monotonic() + 10
-        while client.get("/person", params={"user": "stranger"}).json()["events"] == 2 and time.monotonic() < until:
+        while client.get("/users/stranger").json()["events"] == 2 and time.monotonic() < until:
             time.sleep(0.02)
-        assert [row["item"] for row in client.get("/person", params={"user": "stranger"}).json()["history"]] == ["i4"]
+        assert [row["item"] for row in client.get("/users/stranger").json()["history"]] == ["i4"]
 
 
 def test_what_kind_of_server_it_is(client: TestClient, run_folder: Path) -> None:
@@ -236,7 +248,7 @@ def test_what_kind_of_server_it_is(client: TestClient, run_folder: Path) -> None
     assert client.get("/ready").json() == {"status": "ready"}
     assert client.get("/version").json()["model"] == run_folder.name
     model = client.get("/model").json()
-    assert (model["people"], model["items"], model["curves"][0]["name"]) == (60, 20, "loss")
+    assert (model["users"], model["items"], model["curves"][0]["name"]) == (60, 20, "loss")
     assert set(model["figures"]) == {"HGN", "Pop"}
 
 
@@ -278,7 +290,7 @@ def test_servers_that_share_a_database_see_each_others_events_and_deletions_at_o
     with postgres.server() as address, make(events=address) as one, make(events=address) as other:
         for item in ("i3", "i4", "i5"):
             assert one.post("/events", json={"user": "stranger", "item": item}).status_code == 201
-            assert other.get("/person", params={"user": "stranger", "limit": 1}).json()["history"][0]["item"] == item
+            assert other.get("/users/stranger", params={"limit": 1}).json()["history"][0]["item"] == item
         assert recommend(other, user="stranger", k=20) == recommend(one, history=["i3", "i4", "i5"], k=20)
         assert other.delete("/users/stranger").json()["deleted"] == 3
         assert one.post("/recommend", json={"user": "stranger"}).json()["based_on"] == "popularity"

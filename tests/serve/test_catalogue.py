@@ -1,4 +1,4 @@
-"""Looking up items, people and the run."""
+"""Looking up items, users and the run."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from gaterec.recommend import Recommender, load
-from gaterec.serve.catalogue import find_items, find_people, item_answer, model_answer
+from gaterec.serve.catalogue import find_items, find_users, item_answer, model_answer
 from gaterec.serve.live import read
 
 
@@ -25,8 +25,8 @@ def test_titles_that_begin_with_the_words_come_first_then_the_most_chosen(recomm
 def test_padding_is_never_found(recommender: Recommender) -> None:
     assert "[padding]" not in [item.item for item in find_items(recommender, "", 100)]
     assert find_items(recommender, "padding", 100) == []
-    assert "[unknown]" not in find_people(recommender, "[", 100)
-    assert len(find_people(recommender, "", 100)) == 60
+    assert "[unknown]" not in find_users(recommender, "[", 100)
+    assert len(find_users(recommender, "", 100)) == 60
 
 
 def test_without_titles_ids_are_looked_through(run_folder: Path) -> None:

@@ -25,7 +25,7 @@ def locked(make: Make) -> Iterator[TestClient]:
 @pytest.mark.parametrize("shown", [None, "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer ", "Bearer t\xf6ken"])
 def test_without_the_token_nothing_is_told(locked: TestClient, shown: str | None) -> None:
     headers = [] if shown is None else [(b"authorization", shown.encode("latin-1"))]
-    for path in ("/people", "/model", "/metrics", "/version", "/nothing", "/items"):
+    for path in ("/users", "/model", "/metrics", "/version", "/nothing", "/items"):
         answer = locked.get(path, headers=headers)
         problem(answer, 401, "token")
         assert answer.headers["www-authenticate"] == "Bearer"
@@ -35,7 +35,7 @@ def test_without_the_token_nothing_is_told(locked: TestClient, shown: str | None
 
 def test_with_the_token_all_is_as_ever(locked: TestClient) -> None:
     headers = {"authorization": f"Bearer {TOKEN}"}
-    assert locked.get("/people", headers=headers).status_code == 200
+    assert locked.get("/users", headers=headers).status_code == 200
     assert locked.post("/recommend", json={"user": "u7"}, headers=headers).status_code == 200
 
 
@@ -57,7 +57,7 @@ def test_a_server_called_by_a_strange_name_answers_nothing(make: Make) -> None:
     with make(hosts=frozenset({"127.0.0.1", "[::1]"})) as client:
         assert client.get("/health").status_code == 200
         assert client.get("/health", headers={"host": "[::1]:8000"}).status_code == 200
-        assert "this server is called 127.0.0.1 or [::1]" in problem(client.get("/people", headers={"host": "evil.example"}), 421, "host")
+        assert "this server is called 127.0.0.1 or [::1]" in problem(client.get("/users", headers={"host": "evil.example"}), 421, "host")
 
 
 def test_a_body_has_a_limit(make: Make) -> None:

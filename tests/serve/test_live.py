@@ -129,7 +129,7 @@ def test_events_of_items_that_the_new_run_does_not_know_are_left_out(runs: Path,
         items = pl.read_parquet(new / "items.parquet")
         items.with_columns(pl.col("item_id").replace("i3", "renamed")).write_parquet(new / "items.parquet")
         client.post("/reload")
-        person = client.get("/person", params={"user": "stranger"}).json()
+        person = client.get("/users/stranger").json()
         assert [row["item"] for row in person["history"]] == ["i4"]
         assert "gaterec_unknown_items_total 1.0" in client.get("/metrics").text
 

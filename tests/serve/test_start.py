@@ -107,8 +107,8 @@ def test_a_server_with_a_token(run_folder: Path, tmp_path: Path) -> None:
     file.write_text(TOKEN + "\n")
     with serving(run_folder, tmp_path / "events.db", f"--token_file={file}", "--host=0.0.0.0") as server:
         address = server.address.replace("0.0.0.0", "127.0.0.1")
-        assert httpx.get(f"{address}/people").status_code == 401
-        assert httpx.get(f"{address}/people", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+        assert httpx.get(f"{address}/users").status_code == 401
+        assert httpx.get(f"{address}/users", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
 def test_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,4 +158,4 @@ def test_sigkill_loses_no_event(run_folder: Path, tmp_path: Path) -> None:
 
 
 def _events(client: httpx.Client) -> int:
-    return int(re.search(r'"newer":(\d+)', client.get("/person", params={"user": "stranger"}).text)[1])  # type: ignore[index]
+    return int(re.search(r'"newer":(\d+)', client.get("/users/stranger").text)[1])  # type: ignore[index]

@@ -37,16 +37,17 @@ from gaterec.schemas import (
     ItemsAnswer,
     ModelAnswer,
     PeopleAnswer,
-    PersonAnswer,
     Problem,
     RecommendAnswer,
     RecommendRequest,
     ReloadAnswer,
     SimilarAnswer,
+    UserAnswer,
+    UsersAnswer,
     VersionAnswer,
 )
 from gaterec.serve.batching import BusyError
-from gaterec.serve.catalogue import check_text, find_items, find_people, item_answer, model_answer
+from gaterec.serve.catalogue import check_text, find_items, find_users, item_answer, model_answer
 from gaterec.serve.events import Event, EventsError
 from gaterec.serve.guard import BROKEN, Guard
 from gaterec.serve.problems import problem
@@ -66,6 +67,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status in (400, 401, 403, 408, 413, 415, 421, 422, 503)
 }
 Text = Annotated[str, Query(min_length=1, max_length=ID_LENGTH)]
+IdInPath = Annotated[str, InPath(min_length=1, max_length=ID_LENGTH)]
 Words = Annotated[str, Query(max_length=100, description="part of what is looked for")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 
@@ -172,17 +174,17 @@ def make_app(service: Service, options: Options) -> ASGIApp:
     )
     _tell_problems(app)
 
-    @app.post("/recommend", tags=["people"], response_model=RecommendAnswer)
+    @app.post("/recommend", tags=["users"], response_model=RecommendAnswer)
     async def recommend(asked: RecommendRequest) -> Response:
         """The best items for a person, newer events included."""
         return _sent(await service.ask(asked))
 
-    @app.post("/explain", tags=["people"], response_model=ExplainAnswer)
+    @app.post("/explain", tags=["users"], response_model=ExplainAnswer)
     async def explain(asked: ExplainRequest) -> Response:
         """Why an item would be recommended: every term of its score."""
         return _sent(await service.ask(asked))
 
-    @app.post("/events", tags=["people"], response_model=EventAnswer, status_code=201)
+    @app.post("/events", tags=["users"], response_model=EventAnswer, status_code=201)
     async def add_event(asked: EventRequest) -> Response:
         """One more event of a person: durable when this answers, and part of the next answer."""
         now = time.time()
@@ -198,26 +200,40 @@ def make_app(service: Service, options: Options) -> ASGIApp:
             metrics.events.inc()
         return _sent(EventAnswer(user=asked.user, item=asked.item, timestamp=stamp, new=new), 201)
 
-    @app.get("/people", tags=["people"], response_model=PeopleAnswer)
-    async def people(q: Words = "", limit: Limit = SHOWN) -> Response:
-        """People whom the run knows, whose ids begin with `q`."""
+    @app.get("/users", tags=["users"], response_model=UsersAnswer)
+    async def users(q: Words = "", limit: Limit = SHOWN) -> Response:
+        """Users of the run whose ids begin with `q`."""
+        return _sent(await users_of_the_run(q, limit))
+
+    @app.get("/users/{user:id}", tags=["users"], response_model=UserAnswer)
+    async def one_user(user: IdInPath, limit: Limit = SHOWN) -> Response:
+        """The history of a user: how many events it has, and the latest of them."""
+        return _sent(await service.ask(PersonRequest(check_text("user", user), limit)))
+
+    async def users_of_the_run(q: str, limit: int) -> UsersAnswer:
         recommender = live.current.recommender
 
         def find() -> list[str]:
-            found = find_people(recommender, check_text("q", q), limit)
+            found = find_users(recommender, check_text("q", q), limit)
             gone = store.forgotten(found)
             return [user for user in found if user not in gone]
 
-        return _sent(PeopleAnswer(people=await asyncio.to_thread(find), total=len(recommender.users) - 1))
+        return UsersAnswer(users=await asyncio.to_thread(find), total=len(recommender.users) - 1)
 
-    @app.get("/person", tags=["people"], response_model=PersonAnswer)
+    @app.get("/people", include_in_schema=False)
+    async def people(q: Words = "", limit: Limit = SHOWN) -> Response:
+        """Deprecated: the earlier name of GET /users."""
+        found = await users_of_the_run(q, limit)
+        return _sent(PeopleAnswer(people=found.users, total=found.total))
+
+    @app.get("/person", include_in_schema=False)
     async def person(user: Text, limit: Limit = SHOWN) -> Response:
-        """What counts for a person, the latest events of it."""
-        return _sent(await service.ask(PersonRequest(check_text("user", user), limit)))
+        """Deprecated: the earlier name of GET /users/ID."""
+        return await one_user(user, limit)
 
-    @app.delete("/users/{user:id}", tags=["people"], response_model=DeleteAnswer)
-    async def delete(user: Annotated[str, InPath(min_length=1, max_length=ID_LENGTH)]) -> Response:
-        """Delete all events of a person, and use nothing more of what the run knows of them."""
+    @app.delete("/users/{user:id}", tags=["users"], response_model=DeleteAnswer)
+    async def delete(user: IdInPath) -> Response:
+        """Delete all events of a user; later answers use nothing that the run learned about the user."""
         deleted = await asyncio.to_thread(store.delete, check_text("user", user))
         await service.forget(user)
         return _sent(DeleteAnswer(user=user, deleted=deleted.events, left=_left(service, user)))

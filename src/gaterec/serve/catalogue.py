@@ -1,4 +1,4 @@
-"""What there is to look up: items by title, people by id, and the run itself. Read from its tables, beside the thread that has the model."""
+"""What there is to look up: items by title, users by id, and the run itself. Read from its tables, beside the thread that has the model."""
 
 from typing import Any
 
@@ -40,8 +40,8 @@ def item_answer(recommender: Recommender, item: str) -> ItemAnswer:
     return ItemAnswer(item=str(name), title=title, columns={key: _plain(value) for key, value in row.items()}, training_count=count)
 
 
-def find_people(recommender: Recommender, text: str, limit: int) -> list[str]:
-    """Ids that begin with the text; without one, people from all over the run."""
+def find_users(recommender: Recommender, text: str, limit: int) -> list[str]:
+    """User ids that begin with the text; without a text, ids at equal distances in the table of users."""
     ids = recommender.users.to_series(0).slice(1).cast(pl.String)
     if text:
         return ids.filter(ids.str.starts_with(text)).head(limit).to_list()
@@ -60,6 +60,7 @@ def model_answer(loaded: Loaded) -> ModelAnswer:
     return ModelAnswer(
         model=loaded.name,
         title=info["title"],
+        users=len(loaded.recommender.users) - 1,
         people=len(loaded.recommender.users) - 1,
         items=len(loaded.recommender.items) - 1,
         data=info["data"],

@@ -14,12 +14,12 @@ from gaterec.schemas import (
     ExplainedEvent,
     ExplainRequest,
     Item,
-    PersonAnswer,
     RecommendAnswer,
     Recommended,
     RecommendRequest,
     Similar,
     SimilarAnswer,
+    UserAnswer,
 )
 from gaterec.serve.batching import Batcher
 from gaterec.serve.events import EventStore
@@ -196,11 +196,11 @@ def _explain(loaded: Loaded, asked: ExplainRequest, person: Person) -> ExplainAn
     )
 
 
-def _person(loaded: Loaded, asked: PersonRequest, person: Person, newer: int) -> PersonAnswer:
+def _person(loaded: Loaded, asked: PersonRequest, person: Person, newer: int) -> UserAnswer:
     recommender = loaded.recommender
     latest = person.items[max(0, len(person.items) - asked.limit) :]
     history = [Item(**_names(recommender, int(item))) for item in latest]
-    return PersonAnswer(user=asked.user, known=person.number > 0, events=len(person.items), newer=newer, history=history)
+    return UserAnswer(user=asked.user, known=person.number > 0, events=len(person.items), newer=newer, history=history)
 
 
 def _names(recommender: Recommender, number: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ export const model = {
 function told(found, version, state) {
   return [
     tiles([
-      ["people", count(found.people)],
+      ["users", count(found.users)],
       ["items", count(found.items)],
       ["events", typeof found.data.events === "number" ? count(found.data.events) : "–"],
       ["epoch kept", count(found.best_epoch)],

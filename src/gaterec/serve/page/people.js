@@ -19,15 +19,15 @@ export function personField(signal) {
 
   function anybody() {
     attempt(async () => {
-      const { people } = await ask("/people", { query: { limit: 100 }, signal });
-      if (people.length) choose(people[Math.floor(Math.random() * people.length)]);
+      const { users } = await ask("/users", { query: { limit: 100 }, signal });
+      if (users.length) choose(users[Math.floor(Math.random() * users.length)]);
     });
   }
 
   const field = combobox({
     label: "Choose a person",
     placeholder: "Beginning of an id",
-    find: async (q, mine) => (await ask("/people", { query: { q, limit: 12 }, signal: mine })).people.map((id) => ({ value: id, label: id })),
+    find: async (q, mine) => (await ask("/users", { query: { q, limit: 12 }, signal: mine })).users.map((id) => ({ value: id, label: id })),
     choose,
     signal,
     free: true,
@@ -45,7 +45,7 @@ export const person = {
 function nobody(signal) {
   const total = h("p", { class: "lead" }, "Choose somebody of the log.");
   attempt(async () => {
-    const found = await ask("/people", { query: { limit: 1 }, signal });
+    const found = await ask("/users", { query: { limit: 1 }, signal });
     total.textContent = `The run knows ${found.total === 1 ? "1 person" : `${count(found.total)} people`}. Choose one of them, or type any other id.`;
   });
   return { title: "People", element: [h("h1", { tabindex: -1 }, "People"), total, h("div", { class: "narrow panel" }, ...personField(signal))] };
@@ -59,7 +59,7 @@ function somebody(user, signal) {
 
   function look() {
     return attempt(async () => {
-      const found = await ask("/person", { query: { user, limit: SHOWN }, signal });
+      const found = await ask(`/users/${encodeURIComponent(user)}`, { query: { limit: SHOWN }, signal });
       const newer = found.newer ? `, ${count(found.newer)} newer than the run` : "";
       basis.textContent = `${found.known ? "Known to the run" : "Not known to the run"} · ${several(found.events, "event")}${newer}`;
       shown.textContent = found.events > SHOWN ? `Their latest ${SHOWN} events` : "What they chose";
