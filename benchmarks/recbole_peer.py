@@ -7,6 +7,7 @@ training loop alone. With --wait it waits for a line on its standard input befor
 in its true order, and prints RecBole's own figures:
 
     .peer/bin/python benchmarks/recbole_peer.py --data_path ../shared/datasets --judge --settings '{"seed": 2021}'
+    .peer/bin/python benchmarks/recbole_peer.py --data_path ../shared/datasets --judge --model BPR --settings '{"seed": 2021}'
 
 With --search FILE it tries every point of a space (hyper.test) as RecBole's run_hyper.py does, and prints how many, and when the last one ended:
 
@@ -43,6 +44,7 @@ def main() -> None:
     """Prepare, warm up, train."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data_path", required=True)
+    parser.add_argument("--model", default="HGN", help="with --judge, any of RecBole's")
     parser.add_argument("--dataset", default="ml-100k")
     parser.add_argument("--settings", type=json.loads, default={})
     parser.add_argument("--epochs", type=int, default=1)
@@ -56,10 +58,10 @@ def main() -> None:
     if asked.threads:
         torch.set_num_threads(asked.threads)
     settings = {"data_path": asked.data_path, "show_progress": False, **asked.settings}
-    if settings.get("loss_type", "CE") == "CE":
+    if asked.model == "HGN" and settings.get("loss_type", "CE") == "CE":
         settings["train_neg_sample_args"] = None  # else RecBole's default for it makes HGN raise
     if asked.judge:
-        judge(asked.dataset, settings)
+        judge(asked.model, asked.dataset, settings)
         return
     if asked.search:
         search(asked.dataset, settings, asked.search)
@@ -80,7 +82,7 @@ def main() -> None:
         print(json.dumps({"seconds": time.perf_counter() - begin}), flush=True)
 
 
-def judge(dataset: str, settings: dict[str, object]) -> None:
+def judge(model: str, dataset: str, settings: dict[str, object]) -> None:
     """Train to the end and test, on the same events with their places in time as times, which a float32 can tell apart."""
     import pandas as pd  # type: ignore[import-untyped]
     from recbole.quick_start import run_recbole  # type: ignore[import-not-found]
@@ -92,7 +94,7 @@ def judge(dataset: str, settings: dict[str, object]) -> None:
         log.to_csv(f"{folder}/{dataset}/{dataset}.inter", sep="\t", index=False)
         os.chdir(folder)  # RecBole writes logs wherever it stands
         found = run_recbole(
-            "HGN", dataset, config_dict={**settings, "data_path": folder, "checkpoint_dir": folder, "metric_decimal_place": 6}
+            model, dataset, config_dict={**settings, "data_path": folder, "checkpoint_dir": folder, "metric_decimal_place": 6}
         )
     print(json.dumps({part: dict(found[part]) for part in ("best_valid_result", "test_result")}), flush=True)
 

@@ -39,7 +39,7 @@ def test_recipes_name_a_model_and_judge_nothing(name: str) -> None:
     [
         ("recipe", "hgn-papr", "recipe: there is no recipe 'hgn-papr'; did you mean hgn-paper?"),
         ("protocol", "RecBole", "protocol: there is no protocol 'RecBole'; did you mean recbole?"),
-        ("protocol", "xyzzy", "protocol: there is no protocol 'xyzzy'; known: paper, recbole, temporal"),
+        ("protocol", "xyzzy", "protocol: there is no protocol 'xyzzy'; known: paper, recbole, recbole-general, temporal"),
     ],
 )
 def test_names_that_are_none(kind: Kind, wrong: str, line: str) -> None:

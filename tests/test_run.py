@@ -1,6 +1,7 @@
 """The whole way, from a log to a run folder, on a log so small that it takes no time."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -357,6 +358,35 @@ def test_seen_items_left_out(log: Path, frame: pl.DataFrame, tmp_path: Path) -> 
     assert any(seen_before)
     assert ranks["rank"].is_null().to_list() == seen_before
     assert "items seen before are left out" in result["protocol"][2]
+
+
+def test_the_protocol_of_recboles_general_models(log: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
+    result = run(
+        "BPR",
+        log,
+        config_dict=SMALL | {"protocol": "recbole-general", "checkpoint_dir": str(tmp_path), "topk": [3]},
+        flags={"MAX_ITEM_LIST_LENGTH": 50},
+    )
+    ranks = pl.read_parquet(result["folder"] / "ranks.parquet")
+    length = dict(frame.group_by("user_id").len().iter_rows())
+    tests = {user: max(1, number // 10) for user, number in length.items()}
+    assert ranks["history_length"].to_list() == [
+        length[user] - tests[user] for user in ranks["user_id"]
+    ]  # one query, after training and validation
+    assert set(ranks["user_id"]) == set(length)
+    recall, ndcg = [], []
+    for (user,), answers in ranks.group_by("user_id"):
+        found = answers["rank"].drop_nulls().to_list()
+        assert len(answers) <= tests[str(user)]
+        assert max(found, default=0) < ITEMS  # seen items are left out of the ranking
+        recall.append(sum(rank <= 3 for rank in found) / len(answers))
+        gain = sum(1 / math.log2(rank + 1) for rank in found if rank <= 3)
+        ndcg.append(gain / sum(1 / math.log2(rank + 1) for rank in range(1, min(len(answers), 3) + 1)))
+    assert result["test_result"] is not None
+    assert result["test_result"]["recall@3"] == pytest.approx(sum(recall) / len(recall))
+    assert result["test_result"]["ndcg@3"] == pytest.approx(sum(ndcg) / len(ndcg))
+    assert result["protocol"][0] == "Split: 80/10/10 in random order, of each person's events."
+    assert (result["settings"]["negatives_may_be_own"], result["settings"]["repeatable"]) == (False, False)
 
 
 @pytest.mark.parametrize("mode", ["uni10", "pop10"])

@@ -30,7 +30,7 @@ class Bundle(NamedTuple):
 
 def bundles(kind: Kind) -> dict[str, Bundle]:
     """All recipes, or all protocols, by name."""
-    found = sorted(files("gaterec").joinpath(f"{kind}s").iterdir(), key=lambda file: file.name)
+    found = sorted(files("gaterec").joinpath(f"{kind}s").iterdir(), key=lambda file: file.name.removesuffix(".yaml"))
     texts = {file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8") for file in found if file.name.endswith(".yaml")}
     return {name: Bundle(text.splitlines()[0].lstrip("# "), yaml.safe_load(text)) for name, text in texts.items()}
 

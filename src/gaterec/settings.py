@@ -237,7 +237,7 @@ class Training(Section):
     )
     negatives_may_be_own: bool = Field(
         True,
-        description="whether a person's own training items may be drawn as negatives (RecBole: yes, the paper's authors: no); must be true where a step shares them",
+        description="whether the negatives of a user may include the user's own training items; the default of model BPR is false; must be true for losses whose negatives a step shares",
     )
     learning_rate_schedule: Literal["constant", "linear", "cosine"] = Field(
         "constant", description="how the step size falls to nothing over all epochs; constant does not"

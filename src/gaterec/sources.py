@@ -20,7 +20,7 @@ from gaterec.errors import SettingsError
 from gaterec.paths import check_regular, read_text
 from gaterec.recbole_keys import REFUSED
 from gaterec.section import Section
-from gaterec.settings import Settings, none_word
+from gaterec.settings import SHARED_NEGATIVES, Settings, none_word
 
 MAX_CONFIG_BYTES = 1_000_000
 """A settings file larger than this is taken for a mistake (a log given as a config file, say)."""
@@ -182,8 +182,11 @@ def resolve_sources(model_settings: Callable[[str], type[Section]], sources: Seq
     if not own.trained and values.get("loss_type", usual) != usual:
         raise SettingsError(f"{origin['loss_type']}: loss_type: {chosen} is counted and not trained, so no loss fits it; leave it out")
     usually = dict(own.general)
-    if values.get("loss_type") == "CE":
+    loss = values.get("loss_type")
+    if loss == "CE":
         usually.pop("train_neg_sample_args", None)  # they were for the model's own loss, and CE draws none
+    if str(loss) in SHARED_NEGATIVES:
+        usually.pop("negatives_may_be_own", None)  # a step shares the negatives, so no user's own items can be excluded
     values = {**usually, **values}
     general = {name: value for name, value in values.items() if name in Settings.model_fields}
     particular = {name: value for name, value in values.items() if name in own.model_fields}

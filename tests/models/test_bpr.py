@@ -1,11 +1,20 @@
 """BPR: its scores written out, and what it can learn: tastes, but no order."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 
 from gaterec.data.interactions import Interactions
+from gaterec.data.split import training_events
+from gaterec.errors import SettingsError
 from gaterec.models.bpr import BPR, BPRSettings
 from gaterec.models.pop import Pop, PopSettings
+from gaterec.prepare import make_trainer, prepare
+from gaterec.train import draw_negatives
+from tests.commands import write_log
 from tests.histories import histories, no_events, settings
 from tests.test_train import trainer
 
@@ -36,6 +45,43 @@ def test_someone_unknown_likes_all_items_alike() -> None:
 def test_its_own_default_loss_is_bpr() -> None:
     assert settings(model="BPR").loss_type == "BPR"
     assert settings(model="BPR", loss_type="CE").loss_type == "CE"
+
+
+@pytest.mark.parametrize(
+    ("values", "may_be_own"),
+    [
+        ({"model": "BPR"}, False),
+        ({"model": "BPR", "loss_type": "BPR"}, False),
+        ({"model": "BPR", "negatives_may_be_own": True}, True),
+        ({"model": "BPR", "loss_type": "SSM"}, True),
+        ({"model": "BPR", "loss_type": "TOP1max"}, True),
+        ({"model": "FPMC"}, True),
+        ({"model": "GRU4RecPlus"}, True),
+        ({"model": "HGN", "loss_type": "BPR"}, True),
+    ],
+)
+def test_own_items_are_excluded_from_the_negatives_of_bpr_alone(values: dict[str, Any], may_be_own: bool) -> None:
+    assert settings(**values).negatives_may_be_own is may_be_own
+
+
+def test_a_setting_that_is_given_is_not_overruled_by_the_loss() -> None:
+    with pytest.raises(SettingsError, match="negatives_may_be_own: SSM draws its negatives once for all targets of a step"):
+        settings(model="BPR", loss_type="SSM", negatives_may_be_own=False)
+
+
+def test_no_negative_of_a_training_step_is_an_item_of_its_user(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.csv", items=20)
+    chosen = settings(model="BPR", dataset=str(log), train_neg_sample_args={"sample_num": 50})
+    prepared = prepare(chosen, None)
+    trainer = make_trainer(chosen, prepared, torch.device("cpu"))
+    users, items = training_events(prepared.interactions, prepared.split)
+    own = set(zip(users.tolist(), items.tolist(), strict=True))
+    for batch in trainer.batches.epoch(1):
+        queries = torch.zeros(len(batch.targets), 64)
+        negatives = draw_negatives(queries, batch, chosen.negatives, trainer.sampler, trainer.model).flatten(1)
+        drawn = {(user, item) for user, row in zip(batch.target_users.tolist(), negatives.tolist(), strict=True) for item in row}
+        assert len({item for _, item in drawn}) > 10
+        assert not drawn & own
 
 
 def test_it_learns_tastes() -> None:

@@ -16,7 +16,7 @@ from gaterec.section import Section
 
 
 class BPRSettings(Section):
-    general: ClassVar[Mapping[str, Any]] = {"loss_type": "BPR"}
+    general: ClassVar[Mapping[str, Any]] = {"loss_type": "BPR", "negatives_may_be_own": False}
 
     embedding_size: int = Field(64, ge=1, le=65536, description="D, the length of all vectors")
 
