@@ -79,7 +79,36 @@ def test_misspelt_models_name_their_neighbour() -> None:
         ),
         ({"load_col": {"intr": ["a"]}}, "load_col.intr: expected 'inter', 'user' or 'item', found 'intr'"),
         ({"user_inter_num_interval": "[5,2]"}, "user_inter_num_interval: expected an interval from low to high, found '[5,2]'"),
-        ({"val_interval": {"rating": "4"}}, "val_interval: expected an interval such as '[5,inf)', found '4'"),
+        (
+            {"val_interval": {"kind": "buy"}},
+            "val_interval: kind: expected an interval such as '[5,inf)', found 'buy'; for text write a list: ['buy']",
+        ),
+        (
+            {"val_interval": {"rating": 4}},
+            "val_interval: rating: expected an interval such as '[5,inf)' for numbers, or a list such as ['buy'] for text, found 4",
+        ),
+        (
+            {"val_interval": {"rating": []}},
+            "val_interval: rating: expected an interval such as '[5,inf)' for numbers, or a list such as ['buy'] for text, found []",
+        ),
+        (
+            {"val_interval": {"rating": [[1, 2], [4, 5]]}},
+            "val_interval: rating: expected an interval such as '[5,inf)' for numbers, or a list such as ['buy'] for text, found [[1, 2], [4, 5]]",
+        ),
+        ({"val_interval": {"rating": "[5,3]"}}, "val_interval: rating: expected an interval from low to high, found '[5,3]'"),
+        ({"val_interval": [3, 5]}, "val_interval: expected a dictionary, found [3, 5]"),
+        (
+            {"user_inter_num_interval": [9, 10, 12]},
+            "user_inter_num_interval: expected an interval such as '[5,inf)' or '[9,12]', found [9, 10, 12]",
+        ),
+        (
+            {"item_inter_num_interval": 5},
+            "item_inter_num_interval: expected an interval such as '[5,inf)' or '[9,12]', found 5; '[5,inf)' means at least 5",
+        ),
+        (
+            {"item_inter_num_interval": [10**400, 1]},
+            f"item_inter_num_interval: expected an interval such as '[5,inf)' or '[9,12]', found {str([10**400, 1])[:77]}...",
+        ),
         ({"rm_dup_inter": "middle"}, "rm_dup_inter: expected 'first' or 'last', found 'middle'"),
         ({"valid_metric": "NDCG"}, "valid_metric: expected a cutoff, as in NDCG@10, found 'NDCG'"),
         ({"valid_metric": "GAUC@3"}, "valid_metric: GAUC is a metric of the whole ranking and takes no @3"),
@@ -248,10 +277,41 @@ def test_intervals(text: str, inside: list[float], outside: list[float]) -> None
     assert not any(number in interval for interval in intervals for number in outside)
 
 
-@pytest.mark.parametrize("text", ["", "5", "[5,", "[5]", "[a,b]", "[nan,1]", "[2,1]", "[1,2],[3,4]", "[1,2];"])
+@pytest.mark.parametrize("text", ["", "5", "[5,", "[5]", "[a,b]", "[nan,1]", "[2,1]", "[1,2],[3,4]", "[1,2];", "(5,5]", "[5,5)"])
 def test_no_intervals(text: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         parse_intervals(text)
+
+
+@pytest.mark.parametrize("name", ["user_inter_num_interval", "item_inter_num_interval"])
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [("[9,12]", "[9,12]"), ("(8,12]", "(8,12]"), ("[9,inf)", "[9,inf)"), ("[1,2];[9,12]", "[1,2];[9,12]"), ("(8,12)", "(8,12)")],
+)
+def test_an_interval_of_counts_is_the_same_from_flags_files_and_dictionaries(tmp_path: Path, name: str, written: str, text: str) -> None:
+    found = [
+        resolved(flags=parse_flags([f"--{name}={written}"])),
+        resolved(flags=parse_flags([f"--{name}='{written}'"])),
+        resolved(config_dict={name: written}),
+        resolved(config_files=[config(tmp_path, "a.yaml", f"{name}: '{written}'\n")]),
+    ]
+    assert [parse_intervals(getattr(one, name)) for one in found] == [parse_intervals(text)] * 4
+
+
+def test_lists_of_two_counts_are_closed_intervals_and_tuples_open_ones(tmp_path: Path) -> None:
+    file = config(tmp_path, "a.yaml", "user_inter_num_interval: [9, 12]\nitem_inter_num_interval: [9, .inf]\n")
+    found = resolved(config_files=[file])
+    assert (found.user_inter_num_interval, found.item_inter_num_interval) == ("[9,12]", "[9,inf]")
+    found = resolved(config_dict={"user_inter_num_interval": [9, 12], "item_inter_num_interval": (8, 12)})
+    assert (found.user_inter_num_interval, found.item_inter_num_interval) == ("[9,12]", "(8,12)")
+
+
+def test_lists_of_values_keep_their_types_and_dates_become_text(tmp_path: Path) -> None:
+    file = config(tmp_path, "a.yaml", "val_interval: {rating: [3, 5], kind: [buy], day: [2024-01-02], weight: [4, .inf]}\n")
+    found = resolved(config_files=[file])
+    assert found.val_interval == {"rating": [3, 5], "kind": ["buy"], "day": ["2024-01-02"], "weight": "[4,inf]"}
+    assert resolved(config_dict=found.as_dict()) == found
+    assert resolved(config_dict={"val_interval": {"rating": (3, 5)}}).val_interval == {"rating": "(3,5)"}
 
 
 @pytest.mark.parametrize(("metric", "bigger"), [("MRR@10", True), ("GiniIndex@10", False), ("averagepopularity@5", False)])

@@ -40,6 +40,15 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f"did you mean {by_lower[near[0]]}?" if near else f"known: {', '.join(by_lower.values())}"
 
 
+def short(value: object, limit: int = 80) -> str:
+    """A value as a message shows it."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python prints no integer of more than 4300 digits
+        text = f"a {type(value).__name__} too long to print"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def out_of_memory(error: MemoryError | RuntimeError) -> str | None:
     """What to say when memory ran out, in RAM or on a GPU; None where the error is another one."""
     if not isinstance(error, MemoryError) and "memory" not in str(error):

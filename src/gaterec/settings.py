@@ -3,6 +3,7 @@
 Where values come from, and which source wins, is gaterec.sources. The settings of a model stand in its own file, above the model.
 """
 
+import datetime
 import difflib
 import math
 import re
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from gaterec.errors import short
 from gaterec.section import Section
 
 
@@ -41,15 +43,36 @@ def parse_intervals(text: str) -> list[Interval]:
     for part in text.split(";"):
         found = re.fullmatch(r"\s*([\[(])\s*([^,]+?)\s*,\s*([^,]+?)\s*([\])])\s*", part)
         if not found:
-            raise ValueError(f"expected an interval such as '[5,inf)', found {part!r}")
+            raise ValueError(f"expected an interval such as '[5,inf)', found {short(part)}")
         try:
             low, high = float(found[2]), float(found[3])
         except ValueError:
-            raise ValueError(f"expected numbers at both ends of {part!r}") from None
+            raise ValueError(f"expected numbers at both ends of {short(part)}") from None
         if math.isnan(low) or math.isnan(high) or low > high:
-            raise ValueError(f"expected an interval from low to high, found {part!r}")
+            raise ValueError(f"expected an interval from low to high, found {short(part)}")
+        if low == high and found[1] + found[4] != "[]":
+            raise ValueError(f"expected an interval that holds a number, found {short(part)}; '[{found[2]},{found[3]}]' holds its ends")
         intervals.append(Interval(low, high, found[1] == "[", found[4] == "]"))
     return intervals
+
+
+def as_interval(value: Any) -> Any:
+    """RecBole's notation of an interval that Python or YAML has read as a list or a tuple of two numbers.
+
+    >>> as_interval([9, 12]), as_interval((8, 12)), as_interval(["a", "b"])
+    ('[9,12]', '(8,12)', ['a', 'b'])
+    """
+    if isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_bound, value)):
+        opening, closing = "[]" if isinstance(value, list) else "()"
+        return f"{opening}{value[0]},{value[1]}{closing}"
+    return value
+
+
+def _is_bound(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and isinstance(value, int | float | str) and not math.isnan(float(value))
+    except (ValueError, OverflowError):
+        return False
 
 
 def none_word(value: Any) -> Any:
@@ -77,14 +100,45 @@ def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
-def _interval_text(value: str | None) -> str | None:
+def _count_interval(value: Any) -> Any:
+    """The notation of an interval of counts, checked."""
+    value = as_interval(none_word(value))
+    if value is not None and not isinstance(value, str):
+        at_least = f"; '[{value},inf)' means at least {value}" if type(value) is int and 0 <= value < 10**12 else ""
+        raise ValueError(f"expected an interval such as '[5,inf)' or '[9,12]', found {short(value)}{at_least}")
     if value is not None:
         parse_intervals(value)
     return value
 
 
+def _value_intervals(value: Any) -> Any:
+    """Per column an interval as text, or a list of values; dates become text."""
+    value = none_word(value)
+    return {column: _wanted_values(column, wanted) for column, wanted in value.items()} if isinstance(value, Mapping) else value
+
+
+def _wanted_values(column: object, wanted: Any) -> Any:
+    if isinstance(wanted, tuple) or (isinstance(wanted, list) and any(isinstance(one, float) and math.isinf(one) for one in wanted)):
+        wanted = as_interval(wanted)
+    name = column if isinstance(column, str) else short(column)
+    if isinstance(wanted, str):
+        try:
+            parse_intervals(wanted)
+        except ValueError as error:
+            text = "" if wanted.lstrip()[:1] in ("[", "(") else f"; for text write a list: {short([wanted])}"
+            raise ValueError(f"{name}: {error}{text}") from None
+        return wanted
+    wanted = [str(one) if isinstance(one, datetime.date) else one for one in wanted] if isinstance(wanted, list | tuple) else wanted
+    plain = isinstance(wanted, list) and all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in wanted)
+    if not plain or not wanted:
+        raise ValueError(
+            f"{name}: expected an interval such as '[5,inf)' for numbers, or a list such as ['buy'] for text, found {short(wanted)}"
+        )
+    return wanted
+
+
 Columns = dict[Literal["inter", "user", "item"], list[str] | Literal["*"]]
-IntervalText = Annotated[str | None, BeforeValidator(none_word), Field(validate_default=False)]
+IntervalText = Annotated[str | None, BeforeValidator(_count_interval)]
 Metric = Literal[
     "Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC",
     "ItemCoverage", "AveragePopularity", "GiniIndex", "ShannonEntropy", "TailPercentage",
@@ -146,8 +200,9 @@ class Data(Section):
     rm_dup_inter: Annotated[Literal["first", "last"] | None, BeforeValidator(none_word)] = Field(
         None, description="of equal (user, item) pairs keep the first or the last in time; null keeps all"
     )
-    val_interval: Annotated[dict[str, str | list[str]] | None, BeforeValidator(none_word)] = Field(
-        None, description="keep events by value: {'rating': '[4,inf)'}, or {'kind': ['buy']} for text"
+    val_interval: Annotated[dict[str, str | list[int | float | str]] | None, BeforeValidator(_value_intervals)] = Field(
+        None,
+        description="keep events by value: {'rating': '[4,inf)'} for numbers (a list of two, [3, 5], is the interval from 3 to 5), {'kind': ['buy']} for text",
     )
     filter_inter_by_user_or_item: bool = Field(
         True, description="with a .user or .item file, drop the events of people or items that it lacks"
@@ -157,16 +212,6 @@ class Data(Section):
     )
     item_inter_num_interval: IntervalText = Field("[0,inf)", description="keep items with so many events")
     MAX_ITEM_LIST_LENGTH: int = Field(50, ge=1, le=100_000, description="how many of the latest events a query sees (L)")
-
-    _user_interval = field_validator("user_inter_num_interval", "item_inter_num_interval")(_interval_text)
-
-    @field_validator("val_interval")
-    @classmethod
-    def _value_intervals(cls, value: dict[str, str | list[str]] | None) -> dict[str, str | list[str]] | None:
-        for interval in (value or {}).values():
-            if isinstance(interval, str):
-                parse_intervals(interval)
-        return value
 
     @model_validator(mode="after")
     def _one_of_load_and_unload(self) -> "Data":

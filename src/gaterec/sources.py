@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gaterec.bundles import KINDS, bundle
-from gaterec.errors import SettingsError
+from gaterec.errors import SettingsError, short
 from gaterec.paths import check_regular, read_text
 from gaterec.recbole_keys import REFUSED
 from gaterec.section import Section
@@ -287,12 +287,3 @@ def _told(finding: ErrorDetails) -> str:
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             return f"expected a number {finding['msg'].removeprefix('Input should be ')}{found}"
     return f"expected {finding['msg'].removeprefix('Input should be ')}{found}"
-
-
-def short(value: object, limit: int = 80) -> str:
-    """A value as a message shows it."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # Python prints no integer of more than 4300 digits
-        text = f"a {type(value).__name__} too long to print"
-    return text if len(text) <= limit else text[: limit - 3] + "..."

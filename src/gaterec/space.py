@@ -26,9 +26,9 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gaterec.errors import SettingsError, nearest
+from gaterec.errors import SettingsError, nearest, short
 from gaterec.settings import Settings
-from gaterec.sources import parse_value, read_config_file, read_small_text, short
+from gaterec.sources import parse_value, read_config_file, read_small_text
 
 FORMS = {"choice": "[a,b,...]", "uniform": "low,high", "quniform": "low,high,q", "loguniform": "ln(low),ln(high)"}
 """The four forms and what follows each."""

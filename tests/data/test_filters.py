@@ -1,5 +1,8 @@
 """RecBole's filters: the examples of the docstrings, and what the filters say when nothing remains."""
 
+import ast
+import re
+
 import polars as pl
 import pytest
 
@@ -66,7 +69,43 @@ def test_text_is_kept_by_value() -> None:
     assert keep_values(before, "kind", ["buy"]).events["item"].to_list() == ["a"]
 
 
-def test_numbers_are_kept_by_value_too() -> None:
+@pytest.mark.parametrize("wanted", [[2, 4], [2.0, 4.0], "[2,4]"])
+def test_a_list_of_two_numbers_is_their_closed_interval_on_a_column_of_numbers(wanted: object) -> None:
+    before = log("u u u u u", "a b c d e", rating=[1.0, 2.0, 3.0, 4.0, 5.0])
+    after, _ = apply_filters(before, settings(val_interval={"rating": wanted}))
+    assert after.events["item"].to_list() == ["b", "c", "d"]
+
+
+def test_a_list_of_numbers_means_values_on_a_column_of_text_and_of_ids() -> None:
+    before = log("u u u", "2 3 4", grade=["2", "3", "4"])
+    after, _ = apply_filters(before, settings(val_interval={"grade": [2, 4]}))
+    assert after.events["item"].to_list() == ["2", "4"]
+    after, _ = apply_filters(before, settings(val_interval={"item": [2, 4]}))
+    assert after.events["item"].to_list() == ["2", "4"]
+
+
+@pytest.mark.parametrize("wanted", [[1, 2, 4], [4, 1], [3]])
+def test_a_list_of_numbers_that_is_no_interval_is_refused_with_both_spellings_which_work(wanted: list[int]) -> None:
+    before = log("u u u u u", "a b c d e", rating=[1.0, 2.0, 3.0, 4.0, 5.0])
+    with pytest.raises(DataError) as caught:
+        apply_filters(before, settings(val_interval={"rating": wanted}))
+    found = re.fullmatch(
+        r"val_interval: rating: expected an interval, .* write '(.*)' for all from .*, or (\[.*\]) for these .*", str(caught.value)
+    )
+    assert found is not None
+    interval, _ = apply_filters(before, settings(val_interval={"rating": found[1]}))
+    assert interval.events["rating"].to_list() == [rating for rating in range(1, 6) if min(wanted) <= rating <= max(wanted)]
+    values, _ = apply_filters(before, settings(val_interval={"rating": ast.literal_eval(found[2])}))
+    assert values.events["rating"].to_list() == sorted(wanted)
+
+
+def test_a_column_of_lists_of_numbers_is_refused() -> None:
+    before = log("u u", "a b", sizes=[[1.0], [2.0]])
+    with pytest.raises(DataError, match="sizes: is a column of lists of numbers"):
+        apply_filters(before, settings(val_interval={"sizes": [1, 2]}))
+
+
+def test_numbers_are_kept_by_value_where_the_list_holds_text() -> None:
     before = log("u u u", "a b c", rating=[1.0, 2.0, 3.0])
     assert keep_values(before, "rating", ["1", "3"]).events["item"].to_list() == ["a", "c"]
 

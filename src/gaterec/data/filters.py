@@ -4,7 +4,7 @@ Each takes a Log and gives a Log; the order of the events stays. The examples in
 """
 
 import difflib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 from itertools import pairwise
@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from gaterec.data.log import Log
-from gaterec.errors import DataError
-from gaterec.settings import Data, Interval, parse_intervals
+from gaterec.errors import DataError, short
+from gaterec.settings import Data, Interval, as_interval, parse_intervals
 
 
 class FilterStep(NamedTuple):
@@ -81,7 +81,7 @@ def drop_repeats(log: Log, user: str, item: str, time: str, keep: Literal["first
     return replace(log, events=log.events[rows])
 
 
-def keep_values(log: Log, column: str, wanted: str | list[str], ids: Collection[str] = ()) -> Log:
+def keep_values(log: Log, column: str, wanted: str | Sequence[int | float | str], ids: Collection[str] = ()) -> Log:
     """The rows whose column has one of the values, in the events and in the user and item features alike; empty fields go.
 
     column="rating", wanted="[4,inf)":
@@ -94,7 +94,8 @@ def keep_values(log: Log, column: str, wanted: str | list[str], ids: Collection[
         u3   b    1
 
     Args:
-        wanted: for numbers an interval, or several joined by semicolons; for text a list of values (of a list column one is enough).
+        wanted: for numbers an interval, several joined by semicolons, or a list of its two ends; for text a list of values (of a list
+            column one is enough). A list of text keeps numbers by value.
         ids: the columns of ids, whose values are text however they are kept.
 
     Raises:
@@ -184,20 +185,40 @@ def _in(number: pl.Expr, interval: Interval) -> pl.Expr:
     return above & below
 
 
-def _has_value(column: pl.Series, wanted: str | list[str]) -> pl.Series:
+def _has_value(column: pl.Series, wanted: str | Sequence[int | float | str]) -> pl.Series:
     """Row by row, whether the value is wanted; null and not-a-number are not."""
     if isinstance(wanted, str):
         numbers = _as_numbers(column)
         good = pl.select(_within(pl.lit(numbers), parse_intervals(wanted))).to_series()
         return good.fill_null(False) & (~numbers.is_nan()).fill_null(False)
-    if column.dtype == pl.List(pl.String):
-        return column.list.eval(pl.element().is_in(wanted)).list.any().fill_null(False)
-    if column.dtype == pl.String:
-        return column.is_in(wanted).fill_null(False)
+    if column.dtype in (pl.String, pl.List(pl.String)):
+        texts = [str(value) for value in wanted]
+        if column.dtype == pl.String:
+            return column.is_in(texts).fill_null(False)
+        return column.list.eval(pl.element().is_in(texts)).list.any().fill_null(False)
+    if isinstance(column.dtype, pl.List):
+        raise DataError(f"val_interval: {column.name}: is a column of lists of numbers, by which events can't be filtered; leave it out")
+    if not all(isinstance(value, str) for value in wanted):
+        return _has_value(column, _as_interval(column.name, wanted))
     values = pl.Series(wanted, dtype=pl.String).cast(pl.Float64, strict=False)
-    if isinstance(column.dtype, pl.List) or values.null_count():
+    if values.null_count():
         raise DataError(f"val_interval: {column.name}: expected an interval such as '[4,inf)', as the column holds numbers, found a list")
     return column.is_in(values.implode()).fill_null(False)
+
+
+def _as_interval(column: str, wanted: Sequence[int | float | str]) -> str:
+    """The interval between two numbers, as RecBole reads a list on a column of numbers."""
+    try:
+        text = str(as_interval(list(wanted)))
+        parse_intervals(text)
+    except ValueError:
+        numbers = [value for value in wanted if not isinstance(value, str)]
+        low, high, values = min(numbers), max(numbers), [str(value) for value in wanted]
+        raise DataError(
+            f"val_interval: {column}: expected an interval, as the column holds numbers, found {short(wanted)}; "
+            f"write '[{low},{high}]' for all from {low} to {high}, or {short(values)} for these values alone"
+        ) from None
+    return text
 
 
 def _as_numbers(column: pl.Series) -> pl.Series:
