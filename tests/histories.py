@@ -38,6 +38,7 @@ def histories(*items: Sequence[int], catalogue: int | None = None, times: Sequen
         item=flat,
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         time=np.array([time for history in when for time in history]),
+        row=np.arange(len(flat)),
     )
 
 

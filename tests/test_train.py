@@ -299,13 +299,22 @@ def test_without_validation_the_last_epoch_is_kept(eval_step: int) -> None:
     assert found.course.best_figures is None
 
 
-def test_an_epoch_that_is_never_validated_is_kept_rather_than_the_untrained_weights() -> None:
-    found = trainer(noise(), settings(**SMALL | {"eval_step": 5}), validate=falling([]))
-    before = weights(found)
-    each = [weights(found) for _ in found.epochs()]
-    assert found.course.best_epoch == 3
-    assert same_bits(weights(found), each[-1])
-    assert not same_bits(weights(found), before)
+@pytest.mark.parametrize("eval_step", [3, 4, 1_000_000])
+def test_an_eval_step_above_epochs_validates_once_after_the_last_epoch(eval_step: int) -> None:
+    found = trainer(noise(), settings(**SMALL | {"epochs": 3, "eval_step": eval_step}), validate=falling([0.3]))
+    each = [(entry["valid"], weights(found)) for entry in found.epochs()]
+    assert [valid for valid, _ in each] == [None, None, {"mrr@10": 0.3}]
+    assert (found.course.best_epoch, found.course.best_score, found.course.best_figures) == (3, 0.3, {"mrr@10": 0.3})
+    assert same_bits(weights(found), each[-1][1])
+
+
+def test_a_training_that_is_resumed_under_an_eval_step_above_epochs_validates_once_too() -> None:
+    chosen = settings(**SMALL | {"epochs": 3, "eval_step": 5})
+    killed = trainer(noise(), chosen, validate=falling([]))
+    next(killed.epochs())
+    resumed = trainer(noise(), chosen, copy.deepcopy(killed.state()), validate=falling([0.3]))
+    assert [entry["valid"] for entry in resumed.epochs()] == [None, {"mrr@10": 0.3}]
+    assert resumed.course.best_epoch == 3
 
 
 def test_no_epochs_leave_the_model_as_it_was() -> None:

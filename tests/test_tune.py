@@ -284,6 +284,14 @@ def test_the_winners_file_means_the_winners_settings(here: Path, tmp_path: Path,
     assert chosen.keys() <= yaml.safe_load((tmp_path / "best.yaml").read_text()).keys()  # also what is the usual anyway
 
 
+@pytest.mark.parametrize(("flag", "name"), [("--eval_step=0", "eval_step"), ("--epochs=0", "epochs")])
+def test_a_search_whose_trials_are_never_validated_is_refused_before_any(here: Path, tmp_path: Path, flag: str, name: str) -> None:
+    outcome = tune(here, tmp_path / "out", flag)
+    assert outcome.code == 2
+    assert outcome.err == f"gaterec: {name}: trials are compared by MRR@10 on the validation part, and 0 never validates; leave it out\n"
+    assert not (tmp_path / "out").exists()
+
+
 # -- killed ----------------------------------------------------------------------------------------------------------------------------
 
 KILLS = int(os.environ.get("GATEREC_KILLS", "2"))

@@ -206,7 +206,7 @@ def prepare_folder(
         raise DataError(f"{source}: is prepared already; expected a log")
     display, begin = Display(settings), time.monotonic()
     with display.stages() as tell:
-        log = prepare_log(settings.dataset if frame is None else frame, settings, tell)
+        log = prepare_log(settings.dataset if frame is None else frame, settings, tell, keep_rows=True)
         tell("writing")
         write_prepared(log, settings, folder)
     _tell_log(display, log)

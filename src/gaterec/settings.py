@@ -293,8 +293,15 @@ class Training(Section):
         1.0, ge=0, le=1000, description="BPRmax: weight of what keeps the scores of the negatives near the top near zero"
     )
     next_items: int = Field(1, ge=1, le=1000, description="how many of the following items each query is trained on (the paper's T)")
-    eval_step: int = Field(1, ge=0, le=1_000_000, description="validate every so many epochs; 0 never")
-    stopping_step: int = Field(10, ge=0, le=1_000_000, description="stop after more than so many validations without progress")
+    eval_step: int = Field(
+        1,
+        ge=0,
+        le=1_000_000,
+        description="validate after every this many epochs; if above epochs, once after the last epoch; 0 never. Epochs after the last validation are trained, but not kept",
+    )
+    stopping_step: int = Field(
+        10, ge=0, le=1_000_000, description="stop after more than this many validations in a row without a better one"
+    )
     shuffle: bool = Field(True, description="a new order of the training rows in every epoch")
     enable_amp: bool = Field(False, description="compute in bfloat16 where that is safe")
     loss_decimal_place: int = Field(4, ge=0, le=17, description="decimals of printed losses")

@@ -81,6 +81,7 @@ class Trainer:
     ) -> None:
         self.model, self.batches, self.sampler, self.settings = model, batches, sampler, settings
         self.validate = validate if settings.eval_step else None
+        self.eval_step = min(settings.eval_step, settings.epochs)
         self.course = Course()
         self.plan = update_plan(model, settings)
         self.optimizers = make_optimizers(model, settings)
@@ -117,7 +118,7 @@ class Trainer:
             )
         entry: dict[str, Any] = {"epoch": number, "loss": loss, "seconds": time.perf_counter() - begin, "valid": None}
         self.course.epochs.append(entry)
-        if self.validate is not None and number % self.settings.eval_step == 0:
+        if self.validate is not None and number % self.eval_step == 0:
             self.model.eval()
             entry["valid"] = self.validate()
             self._follow(number, entry["valid"][self.settings.valid_metric.lower()])

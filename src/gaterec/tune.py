@@ -117,6 +117,7 @@ def tune(
     asked = _Asked(searched, [*given, *own])
     settings = asked.settings({}) if data is not None else with_prepared_settings(asked.settings({}))
     check_space(searched, asked.settings)
+    _check_validated(searched, settings)
     if settings.eval_args.order != "TO":
         raise SettingsError(
             "eval_args.order: trials share a log that is put in order of time (TO) once, found RO, which draws another order with every seed"
@@ -407,6 +408,17 @@ def _check_searched(space: Space, own: Sequence[Source]) -> None:
         for source, content in own:
             if name in content:
                 raise SettingsError(f"{HERE}: {name}: is searched, and given by the {source} too; leave one of them out")
+
+
+def _check_validated(space: Space, settings: Settings) -> None:
+    """Raise SettingsError when no trial would be validated, so that none could win."""
+    if not model_class(settings.model).Settings.trained or "model" in space.names:
+        return
+    for name in ("eval_step", "epochs"):
+        if getattr(settings, name) == 0 and name not in space.names:
+            raise SettingsError(
+                f"{name}: trials are compared by {settings.valid_metric} on the validation part, and 0 never validates; leave it out"
+            )
 
 
 def _usual_sampler(space: Space) -> Sampler:

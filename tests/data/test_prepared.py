@@ -61,6 +61,23 @@ def round_trip(source: Any, folder: Path, **chosen: Any) -> PreparedLog:
     return found
 
 
+def test_a_prepared_folder_keeps_the_order_of_the_log_for_splits_of_all_events(tmp_path: Path) -> None:
+    rows = [(f"u{row % 7}", f"i{row % 5}", row // 20) for row in np.random.default_rng(0).permutation(200).tolist()]
+    frame = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
+    together = settings(eval_args={"split": {"RS": [5, 2, 4]}, "group_by": None})
+    direct = split_interactions(prepare_log(frame, together).interactions, together.eval_args)
+    write_prepared(prepare_log(frame, settings(), keep_rows=True), settings(), tmp_path / "ready")
+    opened = open_prepared(tmp_path / "ready").interactions
+    assert isinstance(opened.row, np.ndarray)
+    assert opened.row.dtype == np.int32
+    found = split_interactions(opened, together.eval_args)
+    assert np.array_equal(found.train_end, direct.train_end)
+    assert np.array_equal(found.valid_end, direct.valid_end)
+    write_prepared(prepare_log(frame, settings()), settings(), tmp_path / "old")  # as earlier versions and searches write it
+    with pytest.raises(DataError, match=r"order of the log.*was not kept"):
+        split_interactions(open_prepared(tmp_path / "old").interactions, together.eval_args)
+
+
 @pytest.fixture
 def inter(tmp_path: Path) -> Path:
     """A log with features, repeats and a row without an item."""

@@ -1,15 +1,22 @@
 """Where histories are cut, and what is asked of the held-out parts."""
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from gaterec.data.interactions import Interactions
+from gaterec.data.prepared import prepare_log
 from gaterec.data.split import Cases, Split, _by_share, _leave_out, chosen_before, make_cases, ranges, split_interactions, training_events
 from gaterec.errors import DataError
 from gaterec.settings import EvalArgs
-from tests.histories import histories, random_histories
+from tests.histories import histories, random_histories, settings
 
 
 def protocol(**values: object) -> EvalArgs:
@@ -89,22 +96,62 @@ def test_shares_of_each_history_are_recboles(shares: list[str]) -> None:
     assert sizes(interactions, split) == [recbole_shares(length, shares) for length in range(1, 121)]
 
 
-@pytest.mark.parametrize("shares", [[8, 1, 1], [5, 2, 3]])
-def test_shares_of_all_events_leave_nothing_in_training_that_is_later_than_a_test_event(shares: list[float]) -> None:
-    random = np.random.default_rng(0)
-    lengths = random.integers(1, 12, 40)
-    times = [sorted(random.integers(0, 60, length).tolist()) for length in lengths]  # with many equals
-    interactions = histories(*(random.integers(1, 9, length).tolist() for length in lengths), times=times)
-    split = split_interactions(interactions, protocol(split={"RS": shares}, group_by=None))
+def log_with_equal_times(seed: int = 0) -> pl.DataFrame:
+    """400 events of 40 users at 60 moments, in no order of user or time."""
+    random = np.random.default_rng(seed)
+    columns = {"user_id": random.integers(1, 41, 400), "item_id": random.integers(1, 9, 400), "timestamp": random.integers(0, 60, 400)}
+    return pl.DataFrame({name: values.astype(str) if name != "timestamp" else values for name, values in columns.items()})
+
+
+def together(shares: Sequence[float]) -> dict[str, Any]:
+    return {"eval_args": {"split": {"RS": list(shares)}, "group_by": "none"}}
+
+
+def events_of(part: int, interactions: Interactions, split: Split) -> Counter[tuple[str, str, int]]:
+    """(user, item, time) of the events of training (0), validation (1) or test (2), and how often each is there."""
     position = np.arange(len(interactions.item))
-    train = position < np.repeat(split.train_end, interactions.lengths)
-    test = position >= np.repeat(split.valid_end, interactions.lengths)
-    assert interactions.time[train].max() <= interactions.time[~train & ~test].min()
-    assert interactions.time[~train & ~test].max() <= interactions.time[test].min()
-    total = len(position)
-    assert (train.sum(), (~train & ~test).sum(), test.sum()) == recbole_shares(total, [str(share) for share in shares])
+    parts = sum((position >= np.repeat(ends, interactions.lengths)).astype(int) for ends in (split.train_end, split.valid_end))
+    chosen = np.flatnonzero(parts == part)
+    users, items = interactions.users.gather(interactions.user[chosen]), interactions.items.gather(interactions.item[chosen])
+    return Counter(zip(users, items, interactions.time[chosen].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("shares", [[8, 1, 1], [5, 2, 3], [1, 0, 1], [3, 2, 0]])
+@pytest.mark.parametrize("seed", range(5))
+def test_shares_of_all_events_cut_the_log_sorted_by_time_and_at_equal_times_by_row(shares: list[float], seed: int) -> None:
+    frame, chosen = log_with_equal_times(seed), settings(**together(shares))
+    interactions = prepare_log(frame, chosen).interactions
+    split = split_interactions(interactions, chosen.eval_args)
+    rows = frame.sort("timestamp", maintain_order=True).rows()
+    ends = np.cumsum([0, *recbole_shares(len(rows), [str(share) for share in shares])])
+    for part in range(3):
+        assert events_of(part, interactions, split) == Counter(rows[ends[part] : ends[part + 1]])
     alone = split_interactions(interactions, protocol(split={"RS": shares}))
     assert not np.array_equal(alone.train_end, split.train_end)
+
+
+def test_shares_of_all_events_of_a_log_without_times_are_its_first_and_last_rows() -> None:
+    frame, chosen = log_with_equal_times().drop("timestamp"), settings(**together([6, 2, 2]))
+    interactions = prepare_log(frame, chosen).interactions
+    split = split_interactions(interactions, chosen.eval_args)
+    for part, (begin, end) in enumerate(pairwise([0, 240, 320, 400])):
+        assert events_of(part, interactions, split) == Counter((*frame.row(row), row) for row in range(begin, end))
+
+
+def test_equal_times_of_several_users_at_a_cut_need_the_order_of_the_log() -> None:
+    interactions = histories([1, 2], [3, 4, 5], [6], times=[[0, 5], [1, 5, 5], [9]])
+    halves = EvalArgs(split={"RS": [1, 0, 1]}, group_by=None)
+    assert sizes(interactions, split_interactions(interactions, halves)) == [(2, 0, 0), (1, 0, 2), (0, 0, 1)]
+    later = replace(interactions, row=np.array([0, 5, 1, 2, 3, 4]))  # user 1's second event is the last row of the log
+    assert sizes(later, split_interactions(later, halves)) == [(1, 0, 1), (2, 0, 1), (0, 0, 1)]
+    with pytest.raises(DataError, match=r"test: 3 events of several users happen at the time 5 of a cut.*again with `gaterec prepare`"):
+        split_interactions(replace(interactions, row=None), halves)
+
+
+def test_equal_times_that_a_cut_does_not_part_or_of_one_user_need_no_order_of_the_log() -> None:
+    interactions = replace(histories([1, 2], [3, 4], [5, 6], times=[[0, 5], [1, 5], [9, 9]]), row=None)
+    split = split_interactions(interactions, EvalArgs(split={"RS": [4, 1, 1]}, group_by=None))
+    assert sizes(interactions, split) == [(2, 0, 0), (2, 0, 0), (0, 1, 1)]
 
 
 def test_one_moment_for_all_ends_training_and_validation() -> None:

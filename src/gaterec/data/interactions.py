@@ -38,6 +38,7 @@ class Interactions:
         item: (N,) int32, the item of each event, sorted by person, then by time; equal times keep the order of the log.
         offsets: (U + 1,) int64, person p's events are `item[offsets[p]:offsets[p + 1]]`.
         time: (N,) int64 or float64, what the events were sorted by: times, or row numbers where the log has no times.
+        row: (N,) integers that order events as the rows of the log do; None where they were not kept. Only equal times of several users need them.
         digest: the fingerprint, where it is known already.
         counts: (V,) int64, how often each item was chosen, where it is known already.
     """
@@ -48,6 +49,7 @@ class Interactions:
     item: np.ndarray
     offsets: np.ndarray
     time: np.ndarray
+    row: np.ndarray | None = None
     digest: str | None = None
     counts: np.ndarray | None = None
 
@@ -90,10 +92,13 @@ class Interactions:
         return digest.hexdigest()
 
 
-def build_interactions(log: Log, settings: Settings) -> Interactions:
+def build_interactions(log: Log, settings: Settings, keep_rows: bool = False) -> Interactions:
     """The histories of a log, ordered as eval_args asks: by time (TO) or at random from the seed (RO).
 
-    People and items are numbered from 1 in the order in which the log first names them.
+    Users and items are numbered from 1 in the order in which the log first names them.
+
+    Args:
+        keep_rows: whether to keep the row of each event in the log (4 bytes per event), which eval_args.group_by none needs.
 
     Raises:
         DataError: when nobody has two events, so that there is nothing to learn from.
@@ -105,7 +110,8 @@ def build_interactions(log: Log, settings: Settings) -> Interactions:
         raise DataError(f"{log.source}: nobody has two events, so there is no next item to learn from ({len(log.events):,} events)")
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     order, time = _in_order(person, _keys(log, settings), offsets)
-    return Interactions(log.name, users, items, thing[order], offsets, time)
+    rows = order.astype(np.int32 if len(order) < 2**31 else np.int64) if keep_rows else None
+    return Interactions(log.name, users, items, thing[order], offsets, time, rows)
 
 
 def item_columns(interactions: Interactions, features: pl.DataFrame | None, item_field: str) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
     prepared.json             format, name, source, settings, counts, fingerprint, notes, what each filter left, sizes of the files
     item.npy, offsets.npy, time.npy     the histories (see interactions.py); mapped into memory, so only what is used is read
+    row.npy                   the order of the log's rows, which eval_args.group_by none needs at equal times; not in every folder
     counts.npy                how often each item was chosen
     users.parquet             ids of people in the order of their numbers; row 0 is "someone we don't know"
     items.parquet             ids of items likewise; row 0 is padding
@@ -34,7 +35,13 @@ FORMAT = 1
 """The version of the folder's layout; a folder of a newer one is refused."""
 
 ABOUT = "prepared.json"
-ARRAYS = {"item": np.int32, "offsets": np.int64, "time": None, "counts": np.int64}
+ARRAYS: dict[str, tuple[type, ...]] = {
+    "item": (np.int32,),
+    "offsets": (np.int64,),
+    "time": (np.int64, np.float64),
+    "row": (np.int32, np.int64),
+    "counts": (np.int64,),
+}
 TABLES = ("users", "items", "user_features", "item_features")
 FILES = {ABOUT, *(f"{name}.npy" for name in ARRAYS), *(f"{name}.parquet" for name in TABLES)}
 FIXED = tuple(name for name in Data.model_fields if name != "MAX_ITEM_LIST_LENGTH")
@@ -66,12 +73,13 @@ class PreparedLog:
     steps: tuple[FilterStep, ...]
 
 
-def prepare_log(dataset: Any, settings: Settings, tell: Tell = lambda text: None) -> PreparedLog:
+def prepare_log(dataset: Any, settings: Settings, tell: Tell = lambda text: None, keep_rows: bool = False) -> PreparedLog:
     """What `dataset` means, made ready: a log is read, filtered and ordered, a prepared folder is opened.
 
     Args:
         dataset: a Log, or anything that load_dataset takes, or the path of a prepared folder.
         tell: told what is being done.
+        keep_rows: whether to keep the order of the log's rows even where eval_args.group_by needs no such order.
 
     Raises:
         DataError: the log can't be read, or nothing is left of it; or the folder is damaged.
@@ -84,7 +92,8 @@ def prepare_log(dataset: Any, settings: Settings, tell: Tell = lambda text: None
     tell("filtering")
     log, steps = apply_filters(log, settings)
     tell("putting events in order")
-    return PreparedLog(build_interactions(log, settings), log.source, log.users, log.items, log.notes, tuple(steps))
+    interactions = build_interactions(log, settings, keep_rows or settings.eval_args.group_by is None)
+    return PreparedLog(interactions, log.source, log.users, log.items, log.notes, tuple(steps))
 
 
 # -- folders --------------------------------------------------------------------------------------------------------------------------
@@ -127,6 +136,8 @@ def write_prepared(log: PreparedLog, settings: Settings, folder: Path) -> None:
         "item_features": log.items,
     }
     arrays = {"item": interactions.item, "offsets": interactions.offsets, "time": interactions.time, "counts": interactions.item_counts()}
+    if interactions.row is not None:
+        arrays["row"] = interactions.row
     about = {
         "format": FORMAT,
         "gaterec": gaterec.__version__,
@@ -164,13 +175,13 @@ def open_prepared(folder: Path) -> PreparedLog:
             what = "none" if found is None else f"{found:,} bytes"
             raise DataError(f"{file}: expected the file of {size:,} bytes that was prepared, found {what}; prepare the log again")
     try:
-        arrays = {name: _mapped(folder / f"{name}.npy", dtype) for name, dtype in ARRAYS.items()}
+        arrays = {
+            name: _mapped(folder / f"{name}.npy", dtypes) for name, dtypes in ARRAYS.items() if name != "row" or "row.npy" in about["files"]
+        }
         tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in TABLES if f"{name}.parquet" in about["files"]}
         users, items = (tables[name].to_series(0).rename(name) for name in ("users", "items"))
         steps = tuple(FilterStep(str(name), *map(int, left)) for name, *left in about["steps"])
-        interactions = Interactions(
-            about["name"], users, items, arrays["item"], arrays["offsets"], arrays["time"], about["fingerprint"], arrays["counts"]
-        )
+        interactions = Interactions(about["name"], users, items, **arrays, digest=about["fingerprint"])
         _check_content(interactions)
     except (Exception, pl.exceptions.PanicException) as error:  # damaged files make their readers fail in any way
         raise DataError(f"{folder}: is damaged: {first_line(error)}; prepare the log again") from None
@@ -256,10 +267,10 @@ def _write_table(table: pl.DataFrame, file: Path) -> None:
         raise OSError(str(error).splitlines()[0]) from None
 
 
-def _mapped(file: Path, dtype: type | None) -> np.ndarray:
+def _mapped(file: Path, dtypes: tuple[type, ...]) -> np.ndarray:
     """An array on the disk. Pages are copied if they are ever written to, which nothing does: torch takes no array that can't be."""
     array = np.asarray(np.load(file, mmap_mode="c", allow_pickle=False))
-    if array.ndim != 1 or array.dtype not in ((dtype,) if dtype else (np.int64, np.float64)):
+    if array.ndim != 1 or array.dtype not in dtypes:
         raise ValueError(f"{file.name} holds {array.dtype} of {array.ndim} dimensions")
     return array
 
@@ -272,6 +283,7 @@ def _check_content(interactions: Interactions) -> None:
         len(offsets) == len(users) + 1
         and offsets[0] == 0
         and offsets[-1] == events == len(interactions.time)
+        and (interactions.row is None or len(interactions.row) == events)
         and bool(np.all(offsets[1:] >= offsets[:-1]))
         and len(interactions.item_counts()) == len(items)
         and users.dtype == items.dtype == pl.String

@@ -124,15 +124,34 @@ def _by_share(lengths: np.ndarray, shares: list[float]) -> tuple[np.ndarray, np.
 
 
 def _by_share_of_all(interactions: Interactions, shares: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of all events in their common order: everything before one moment is for training, and so on."""
-    train, valid = _by_share(np.array([len(interactions.item)]), shares)
-    order = np.argsort(interactions.time, kind="stable")
-    users = interactions.user[order]
-    people = len(interactions.users)
-    return (
-        np.bincount(users[: train[0]], minlength=people),
-        np.bincount(users[train[0] : train[0] + valid[0]], minlength=people),
-    )
+    """Shares of all events in their common order, by time and then by row of the log."""
+    (train,), (valid,) = _by_share(np.array([len(interactions.item)]), shares)
+    trained, before_test = (_earliest(interactions, int(number)) for number in (train, train + valid))
+    return trained, before_test - trained
+
+
+def _earliest(interactions: Interactions, number: int) -> np.ndarray:
+    """(U,) how many of the earliest events of all, this number of them, belong to each user.
+
+    Raises:
+        DataError: events of several users happen at the time of the cut, and the order of the log was not kept.
+    """
+    time, user = interactions.time, interactions.user
+    if number == 0:
+        return np.zeros(len(interactions.users), dtype=np.int64)
+    cut = np.partition(time, number - 1)[number - 1]
+    counts = np.bincount(user[time < cut], minlength=len(interactions.users))
+    tied = np.flatnonzero(time == cut)
+    wanted = number - int(counts.sum())
+    if wanted < len(tied) and len(np.unique(user[tied])) > 1:
+        if interactions.row is None:
+            raise DataError(
+                f"{interactions.name}: {len(tied):,} events of several users happen at the time {cut} of a cut, and the order of the log, which "
+                "decides between them under eval_args.group_by none, was not kept; prepare the log again with `gaterec prepare`, or run on the log itself"
+            )
+        tied = tied[np.argsort(interactions.row[tied])]
+    counts += np.bincount(user[tied[:wanted]], minlength=len(interactions.users))
+    return counts
 
 
 def _by_moment(interactions: Interactions, shares: list[float]) -> tuple[np.ndarray, np.ndarray]:
