@@ -42,6 +42,19 @@ def test_text_is_not_taken_for_markup(display: Display, capsys: pytest.CaptureFi
     assert all(text in shown for text in ("[draft]", "[/x]", "[a]", "[bold]"))
 
 
+def test_control_characters_are_shown_as_escapes(display: Display, capsys: pytest.CaptureFixture[str]) -> None:
+    display.line("line\x1b\nnext")
+    display.answer("answer\x1b")
+    display.warn("note\x1b")
+    display.table("title\x1b", ["column\x1b"], [["cell\x1b\n"]])
+    found = capsys.readouterr()
+    assert found.err == "note: note\\x1b\n"
+    assert "\x1b" not in found.out
+    assert found.out.startswith("line\\x1b\nnext\nanswer\\x1b\n")
+    assert all(f"{part}\\x1b" in found.out for part in ("title", "column", "cell"))
+    assert "cell\\x1b\\n" in found.out
+
+
 def test_the_last_epoch_and_the_reason_for_stopping_are_told(display: Display, capsys: pytest.CaptureFixture[str]) -> None:
     with display.training(10, 0) as progress:
         for number in (1, 2, 3):
@@ -52,12 +65,12 @@ def test_the_last_epoch_and_the_reason_for_stopping_are_told(display: Display, c
     assert "stopped after epoch 3: 2 validations without progress" in shown
 
 
-def test_where_no_one_looks_people_are_told_of_in_lines(
+def test_without_a_terminal_the_number_of_users_is_told_in_lines(
     display: Display, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with display.people(2_000) as tell:
+    with display.users(2_000) as tell:
         tell(1_000)
         assert capsys.readouterr().out == ""
         monkeypatch.setattr(Display, "SECONDS_BETWEEN_LINES", 0.0)
         tell(1_500)
-    assert re.fullmatch(r"1,500 of 2,000 people, [\d,]+ people/s\n", capsys.readouterr().out)
+    assert re.fullmatch(r"1,500 of 2,000 users, [\d,]+ users/s\n", capsys.readouterr().out)

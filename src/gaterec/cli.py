@@ -1,9 +1,8 @@
 """The command line. Every command is a thin layer over a function of the library, imported when the command runs."""
 
-import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -35,8 +34,7 @@ def run(
     try:
         run(model, dataset, config_files.split(), flags=parse_flags(context.args), resume=resume)
     except KeyboardInterrupt:  # caught here, as Typer ends without a word
-        print("gaterec: stopped; the same command with --resume goes on from the last saved epoch", file=sys.stderr)
-        sys.exit(130)
+        _stop("the same command with --resume goes on from the last saved epoch")
 
 
 @app.command(context_settings=ANY_SETTING)
@@ -75,8 +73,7 @@ def compare(
             test_latex=test_latex,
         )
     except KeyboardInterrupt:
-        print("gaterec: stopped; the same command goes on from there", file=sys.stderr)
-        sys.exit(130)
+        _stop("the same command goes on from there")
     if result["failed"]:
         sys.exit(1)
 
@@ -134,8 +131,7 @@ def tune(
             gpus_per_trial=gpus_per_trial,
         )
     except KeyboardInterrupt:
-        print("gaterec: stopped; the same command goes on from there", file=sys.stderr)
-        sys.exit(130)
+        _stop("the same command goes on from there")
 
 
 @app.command(context_settings=ANY_SETTING)
@@ -295,13 +291,14 @@ def datasets(data_path: Annotated[str, typer.Option("--data_path", help="the fol
     from rich.table import Column, Table
 
     from gaterec.data.catalog import known_datasets
+    from gaterec.display import plain
 
     table = Table(Column("name", no_wrap=True), *(Column(name, overflow="fold") for name in ("people", "items", "events")))
     for name in ("publisher", "terms", "on this machine"):
         table.add_column(name, overflow="fold")
     table.add_row("demo", "2,000", "480", "about 77,000", "simulated", "none", "made in memory")
     for known in known_datasets(data_path):
-        place = str(known.place) if known.place else "no: downloaded when used"
+        place = plain(str(known.place)) if known.place else "no: downloaded when used"
         table.add_row(known.name, f"{known.users:,}", f"{known.items:,}", f"{known.events:,}", known.publisher, known.terms, place)
     Console().print(table)
 
@@ -358,20 +355,26 @@ def settings(name: Annotated[str | None, typer.Argument(help="a model, a setting
     Console().print(table)
 
 
+def _stop(then: str) -> NoReturn:
+    from gaterec.output import tell
+
+    tell(f"stopped; {then}")
+    sys.exit(130)
+
+
 def main() -> None:
     """Run a command; bad input ends it with one clear line and exit code 2."""
     from gaterec.errors import GaterecError, out_of_memory
+    from gaterec.output import of_a_command, tell
 
-    try:
-        app()
-    except GaterecError as error:
-        print(f"gaterec: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (MemoryError, RuntimeError) as error:
-        if (words := out_of_memory(error)) is None:
-            raise
-        print(f"gaterec: {words}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    with of_a_command():
+        try:
+            app()
+        except GaterecError as error:
+            tell(str(error))
+            sys.exit(2)
+        except (MemoryError, RuntimeError) as error:
+            if (words := out_of_memory(error)) is None:
+                raise
+            tell(words)
+            sys.exit(2)

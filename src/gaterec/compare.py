@@ -275,9 +275,9 @@ class _Matrix:
         display = self.display
         display.either_way(findings.title, *tables.text_rows(findings))
         for sentence in [*tables.MEANINGS, *self.protocol]:
-            display.line(sentence)
+            display.answer(sentence)
         for test in findings.chief_tests:
-            display.line(test.sentence)
+            display.answer(test.sentence)
         for line in findings.status:
             display.warn(line)
         display.line(f"All figures and tests: {self.folder} (comparison.html shows the curves)")

@@ -10,6 +10,7 @@ import polars as pl
 from gaterec.errors import RunError
 from gaterec.files import write_whole
 from gaterec.outcomes import Findings, Outcome, Spread, Summary
+from gaterec.output import visible
 from gaterec.page import shown_name
 from gaterec.significance import smaller_is_better
 
@@ -88,7 +89,7 @@ def _seconds(value: Spread) -> str:
 def markdown(findings: Findings) -> str:
     """The table, and what must be known of it."""
     head, rows = text_rows(findings, lambda text, place: f"**{text}**" if place == 1 else text)
-    escape = lambda text: text.replace("|", "\\|").replace("\n", " ")  # noqa: E731
+    escape = lambda text: visible(text, lines=True).replace("|", "\\|").replace("\n", " ")  # noqa: E731
     parts = [
         ("Failed, or not yet run", findings.status),
         ("How it was measured", findings.protocol),
@@ -118,7 +119,7 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("HGN(item_item=False) 50%")
     'HGN(item\\\\_item=False) 50\\\\%'
     """
-    return re.sub(r"[\\~^&%$#_{}]", lambda found: _LATEX[found[0]], text)
+    return re.sub(r"[\\~^&%$#_{}]", lambda found: _LATEX[found[0]], visible(text))
 
 
 def latex(findings: Findings, part: str) -> str:

@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: lines, tables, progress bars. Where no one looks (a log file), a line now and then."""
+"""What a terminal shows: lines, tables, progress bars. Where standard output is no terminal (a log file), a line now and then."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,23 +11,32 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from gaterec import output
+from gaterec.output import visible
 from gaterec.settings import Settings
 
 QUIET_STATES = {"WARNING", "ERROR", "CRITICAL"}
 
 
 class Display:
-    """Prints what a run tells.
+    """Prints what a command says: its answer, and beside it progress and notes.
+
+    Control characters in the text are printed as escapes (see gaterec.output).
 
     Args:
-        settings: state (WARNING and above print nothing but warnings), show_progress, decimals.
+        settings: state, show_progress, decimals. WARNING and above print no progress, ERROR and above no notes either. The answer is printed by
+            every command of the command line; a function that is called from Python returns it, and prints it too where progress is printed.
+        state: a state in place of the settings': a command about a finished run is not to be as quiet as its training was.
     """
 
     SECONDS_BETWEEN_LINES = 10.0
 
-    def __init__(self, settings: Settings) -> None:
-        self.console = Console(soft_wrap=True, highlight=False, quiet=settings.state in QUIET_STATES)
-        self.warnings = Console(stderr=True, soft_wrap=True, highlight=False, quiet=settings.state in {"ERROR", "CRITICAL"})
+    def __init__(self, settings: Settings, state: str | None = None) -> None:
+        state = state or settings.state
+        quiet = state in QUIET_STATES
+        self.console = Console(soft_wrap=True, highlight=False, quiet=quiet)
+        self.answers = Console(soft_wrap=True, highlight=False, quiet=quiet and not output.in_command)
+        self.warnings = Console(stderr=True, soft_wrap=True, highlight=False, quiet=state in {"ERROR", "CRITICAL"})
         self.settings = settings
 
     @property
@@ -36,12 +45,16 @@ class Display:
         return self.settings.show_progress and self.console.is_terminal and not self.console.quiet
 
     def line(self, text: str) -> None:
-        """A sentence."""
-        self.console.print(text, markup=False)
+        """A sentence about the progress."""
+        self.console.print(visible(text, lines=True), markup=False)
+
+    def answer(self, text: str) -> None:
+        """A sentence of the answer."""
+        self.answers.print(visible(text, lines=True), markup=False)
 
     def warn(self, text: str) -> None:
-        """A sentence that a person should not miss, on standard error."""
-        self.warnings.print(f"note: {text}", markup=False)
+        """A note, on standard error."""
+        self.warnings.print(f"note: {visible(text, lines=True)}", markup=False)
 
     def figures(self, title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> None:
         """A table of metrics: one row per model, one column per metric; the other way round where that is too wide for the screen."""
@@ -53,10 +66,10 @@ class Display:
         """A table whose rows and columns change places where it is too wide for the screen; in parts where that doesn't help."""
         first, *others = zip(columns, *rows, strict=True)
         if not self._fits(columns, rows) and self._fits(first, others):
-            self.console.print(_table(title, first, others))
+            self.answers.print(_table(title, first, others))
             return
         for number, (head, body) in enumerate(self._parts(columns, rows)):
-            self.console.print(_table("" if number else title, head, body))
+            self.answers.print(_table("" if number else title, head, body))
 
     def _fits(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
         options = self.console.options.update(max_width=10_000)
@@ -74,9 +87,9 @@ class Display:
                 parts.append([0, column])
         return [([columns[i] for i in part], [[row[i] for i in part] for row in rows]) for part in parts]
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Any other table; the first column is text, the others are numbers."""
-        self.console.print(_table(title, columns, rows))
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, progress: bool = False) -> None:
+        """Any other table, of the answer or of the progress; the first column is text, the others are numbers."""
+        (self.console if progress else self.answers).print(_table(title, columns, rows))
 
     def number(self, value: float) -> str:
         """A metric with metric_decimal_place decimals."""
@@ -88,7 +101,9 @@ class Display:
         if not self.animated:
             yield lambda text: None
             return
-        with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=self.console, transient=True) as bar:
+        with Progress(
+            SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=self.console, transient=True
+        ) as bar:
             task = bar.add_task("")
             yield lambda text: bar.update(task, description=text)
 
@@ -105,19 +120,19 @@ class Display:
             yield MatrixProgress(self, bar, cells, done)
 
     @contextmanager
-    def people(self, total: int | None) -> Iterator[Callable[[int], object]]:
-        """The progress of answers to so many people, where that is known: call what this gives with how many are done."""
+    def users(self, total: int | None) -> Iterator[Callable[[int], object]]:
+        """The progress of answers to so many users, where that is known: call what this gives with how many are done."""
         begin = spoke = time.monotonic()
-        with self._bar("people") as bar:
+        with self._bar("users") as bar:
             task = bar.add_task("", total=total)
 
             def tell(done: int) -> None:
                 nonlocal spoke
                 now = time.monotonic()
-                speed = f"{done / max(now - begin, 1e-9):,.0f} people/s"
+                speed = f"{done / max(now - begin, 1e-9):,.0f} users/s"
                 bar.update(task, completed=done, description=speed)
                 if bar.disable and now - spoke >= Display.SECONDS_BETWEEN_LINES:
-                    self.line(f"{done:,}{'' if total is None else f' of {total:,}'} people, {speed}")
+                    self.line(f"{done:,}{'' if total is None else f' of {total:,}'} users, {speed}")
                     spoke = now
 
             yield tell
@@ -128,7 +143,7 @@ class Display:
             TextColumn(unit),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeRemainingColumn(elapsed_when_finished=True),
         )
         return Progress(*columns, console=self.console, disable=not self.animated, transient=True)
@@ -156,12 +171,17 @@ def duration(seconds: float) -> str:
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A table of plain text: what looks like markup in a title or an id stays as it is."""
-    table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold")
+    table = Table(title=plain(title) if title else None, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if i else "left")
+        table.add_column(plain(column), justify="right" if i else "left")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(plain, row))
     return table
+
+
+def plain(text: str) -> Text:
+    """Text for rich in which nothing is markup, and no control character acts."""
+    return Text(visible(text))
 
 
 class TrainingProgress:
@@ -215,14 +235,14 @@ class MatrixProgress:
     def begin(self, name: str, epochs: int) -> None:
         """A cell is begun that trains for so many epochs, at most."""
         self.name, self.epochs = name, max(epochs, 1)
-        self.bar.update(self.task, description=name)
+        self.bar.update(self.task, description=visible(name))
 
     def epoch(self, entry: Mapping[str, Any], metric: str) -> None:
         """One more epoch of it is done."""
         text = f"{self.name}: epoch {entry['epoch']}/{self.epochs}"
         if entry["valid"] is not None:
             text += f"  {metric} {self.display.number(entry['valid'][metric.lower()])}"
-        self.bar.update(self.task, completed=self.done + entry["epoch"] / self.epochs, description=text)
+        self.bar.update(self.task, completed=self.done + entry["epoch"] / self.epochs, description=visible(text))
         if self.bar.disable and time.monotonic() - self.spoke >= Display.SECONDS_BETWEEN_LINES:
             self.display.line(text)
             self.spoke = time.monotonic()

@@ -17,6 +17,7 @@ import polars as pl
 from gaterec.errors import SettingsError
 from gaterec.explain import EXACT, Explanation
 from gaterec.files import write_whole
+from gaterec.output import all_visible, visible
 from gaterec.page import SERIES, Json, chart, decimals, figure, render_page, section, sentences, table
 
 EVENTS, FEATURES = 60, 128
@@ -49,7 +50,7 @@ def write(explanation: Explanation, path: Path) -> None:
         ".svg": lambda: as_svg(explanation).encode(),
         ".png": lambda: as_png(explanation),
         ".html": lambda: as_page(explanation).encode("utf-8", errors="replace"),
-        ".json": lambda: json.dumps(explanation.as_dict(), ensure_ascii=False, indent=1).encode(),
+        ".json": lambda: json.dumps(explanation.as_dict(), ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace"),
     }
     if path.suffix not in forms:
         raise SettingsError(f"out: expected a name that ends in {', '.join(forms)}; found {path.name!r}")
@@ -115,7 +116,7 @@ def spec(explanation: Explanation) -> Json:
         spacing=16,
         resolve={"scale": {"color": "independent", "opacity": "independent"}},
     )
-    return {key: value for key, value in whole.items() if key not in {"width", "data"}}
+    return {key: all_visible(value) for key, value in whole.items() if key not in {"width", "data"}}
 
 
 def _title(explanation: Explanation) -> str:
@@ -130,7 +131,9 @@ def _shown_events(explanation: Explanation) -> list[Json]:
     weight = sum((events[name].abs() for name in parts), pl.zeros(len(events), eager=True))
     shown = events.filter(weight.rank("ordinal", descending=True) <= EVENTS).reverse()
     hidden = events.join(shown, on="place", how="anti")
-    rows = [{**row, "row": f"{len(events) - row['place']} · {row.get('title') or row['item']}"} for row in shown.iter_rows(named=True)]
+    rows = [
+        {**row, "row": f"{len(events) - row['place']} · {visible(row.get('title') or row['item'])}"} for row in shown.iter_rows(named=True)
+    ]
     if len(hidden):
         others = {name: hidden[name].sum() if name in parts else None for name in ("gated", "direct", "total")}
         rows.append({**others, "place": None, "row": f"{len(hidden):,} other events"})
@@ -222,7 +225,7 @@ def _heading(text: str, size: int = 12) -> Json:
 def _coloured(explanation: Explanation) -> Json:
     """The chart on a ground of its own, in colours that any renderer knows."""
     light = _palette("light")
-    whole: Json = {**spec(explanation), "title": _heading(_title(explanation), 14), "padding": 14}
+    whole: Json = {**spec(explanation), "title": _heading(visible(_title(explanation)), 14), "padding": 14}
     text = re.sub(r'"var\(--([a-z0-9-]+)\)"', lambda found: f'"{light.get(found[1], "")}"', json.dumps(whole))
     whole = json.loads(text)
     whole["config"] |= {"background": light["paper"], "font": "DejaVu Sans, Verdana, sans-serif"}

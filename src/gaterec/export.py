@@ -124,7 +124,7 @@ def export(folder: Path, kind: str, out: Path) -> None:
     run = recommender.run
     if not run.model.inner_product:
         raise RunError(f"{run.folder}: {run.settings.model} has no vectors of items: its scores are no products of a query and an item")
-    display, said = Display(run.settings), ""
+    display, said = Display(run.settings, "INFO"), ""
     with folder_written_whole(out) as part, display.stages() as tell:
         tell("writing the items")
         about = _items(recommender, kind, part)
@@ -136,7 +136,7 @@ def export(folder: Path, kind: str, out: Path) -> None:
             said = f"; its queries are PyTorch's within {error:.1e} of the largest"
         (part / "export.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (part / "README.txt").write_text(_readme(about), encoding="utf-8")
-    display.line(f"{out}: {run.info['title']} as {kind}, {about['items']:,} items{said}; README.txt says how to use it")
+    display.answer(f"{out}: {run.info['title']} as {kind}, {about['items']:,} items{said}; README.txt says how to use it")
 
 
 class OnnxEncoder:

@@ -319,10 +319,10 @@ def index(folder: Path, kind: str) -> None:
         GaterecError: a run that can't be read, or an index that can't be made, in one line.
     """
     run = load_run(newest_run(folder))
-    display = Display(run.settings)
+    display = Display(run.settings, "INFO")
     with display.stages() as tell:
         about = write_index(run, kind, tell)
-    display.line(f"{run.folder}: {in_words(about)}")
+    display.answer(f"{run.folder}: {in_words(about)}")
 
 
 def in_words(about: dict[str, Any]) -> str:

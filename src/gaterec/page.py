@@ -4,16 +4,17 @@ The charts (Vega-Lite) come with their JavaScript inside, and the page forbids i
 chart has its numbers in a table next to it; without JavaScript the tables remain. Nothing here knows what a page is about.
 """
 
+import html
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from gaterec.files import write_whole
+from gaterec.output import all_visible, visible
 from gaterec.settings import METRICS
 
 Json = dict[str, Any]
@@ -89,6 +90,11 @@ def _chart_library() -> str:
 
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return bundle.replace("</script", "<\\/script")
+
+
+def escape(text: str) -> str:
+    """Text for HTML, with control characters as escapes (see gaterec.output)."""
+    return html.escape(visible(text, lines=True))
 
 
 def section(heading: str, content: str) -> str:
@@ -189,7 +195,7 @@ def figure(caption: str, remark: str, spec: Json) -> str:
 
 def _script_json(value: Any) -> str:
     """JSON that can stand in a script element: nothing in it can end the element or open another."""
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(all_visible(value), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

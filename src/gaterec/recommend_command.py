@@ -64,19 +64,19 @@ def recommend(
         "strict": strict,
         "diversity": diversity,
     }
-    display = Display(recommender.settings)
+    display = Display(recommender.settings, "INFO")
     if out is not None:
         ids = [] if asked is None else asked
-        with display.people(len(ids)) as tell:
+        with display.users(len(ids)) as tell:
             count = recommender.recommend_to(
                 out, values(ids) if isinstance(ids, pl.Series) else ids, k, **filters, tell=tell, per_file=AT_A_TIME
             )
-        display.line(f"{count:,} {'person' if count == 1 else 'people'}, {k} {'item' if k == 1 else 'items'} each: {out}/*.parquet")
+        display.answer(f"{count:,} {'person' if count == 1 else 'people'}, {k} {'item' if k == 1 else 'items'} each: {out}/*.parquet")
         return
     frame = recommender.recommend(asked, k, histories=[_ids(history)] if history else None, **filters)
     title = f"{recommender.info['title']}: recommended"
     if why:
-        display.line(title)
+        display.answer(title)
         _tell_reasons(display, recommender, frame, _ids(history))
     else:
         names = [name for name in ("title",) if name in frame.columns]
@@ -95,11 +95,11 @@ def recommend(
 def _tell_reasons(display: Display, recommender: Recommender, frame: pl.DataFrame, history: Sequence[str]) -> None:
     for row in frame.iter_rows(named=True):
         if row["rank"] == 1:
-            display.line(f"\n{row['user'] or 'Somebody with this history'}")
+            display.answer(f"\n{row['user'] or 'Somebody with this history'}")
         known = row["based_on"] != "popularity"
         reason = explanation(recommender, row["user"], row["item"], history) if known else "because many choose it"
         name = f"{row['title']} ({row['item']})" if row.get("title") else row["item"]
-        display.line(f"{row['rank']:3}. {name}, {row['score']:.4f}: {reason}")
+        display.answer(f"{row['rank']:3}. {name}, {row['score']:.4f}: {reason}")
 
 
 def _people(recommender: Recommender, text: str) -> Sequence[str] | pl.Series:
@@ -136,12 +136,12 @@ def explain(folder: Path, user: str | None, item: str, history: str, out: Path |
     recommender = load(newest_run(folder), index=False)
     if user is None and not history:
         raise SettingsError("explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id")
-    found, display = explanation(recommender, user, item, _ids(history)), Display(recommender.settings)
+    found, display = explanation(recommender, user, item, _ids(history)), Display(recommender.settings, "INFO")
     if out is not None:
         from gaterec.explanation_picture import write
 
         write(found, out)
-        display.line(f"{out}: why {found.name} for {found.user or 'this history'}, score {found.score:.4f}")
+        display.answer(f"{out}: why {found.name} for {found.user or 'this history'}, score {found.score:.4f}")
         return
     names = [name for name in ("title",) if name in found.events.columns]
     rows = [
@@ -161,12 +161,12 @@ def explain(folder: Path, user: str | None, item: str, history: str, out: Path |
     )
     if found.method == EXACT:
         events = found.events["total"].sum()
-        display.line(
+        display.answer(
             f"lasting taste {found.lasting:+.4f}, item by itself {found.bias:+.4f}, events {events:+.4f}: together {found.score:.4f}"
         )
     else:
-        display.line("This model's score is no sum over events: together is how far the score falls when that event alone is left out.")
-    display.line(f"In words: {found}.")
+        display.answer("This model's score is no sum over events: together is how far the score falls when that event alone is left out.")
+    display.answer(f"In words: {found}.")
 
 
 def _number(value: float | None, sign: str = "+") -> str:

@@ -6,7 +6,6 @@ The data is plain: nothing here knows of models, tensors or settings files.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -17,6 +16,7 @@ from gaterec.page import (
     chart,
     commands,
     decimals,
+    escape,
     figure,
     metric_names,
     number,

@@ -143,7 +143,8 @@ def evaluate_run(
     changes = {name: value for file in config_file_list or () for name, value in read_config_file(file).items()} | dict(flags or {})
     if dataset is not None and frame is None:
         changes["dataset"] = str(dataset)
-    settings = resolve(lambda kind: model_class(kind).Settings, config_dict=loaded.info["settings"], flags=changes, models=MODELS)
+    trained = {name: value for name, value in loaded.info["settings"].items() if name not in {"state", "show_progress"}}
+    settings = resolve(lambda kind: model_class(kind).Settings, config_dict=trained, flags=changes, models=MODELS)
     settings = settings if frame is not None else with_prepared_settings(settings)
     _check_only_judging_changes(loaded, settings)
     display, device = Display(settings), pick_device(settings)
@@ -254,12 +255,12 @@ def judge(settings: Settings, prepared: Prepared, model: SequenceEncoder, device
 def show(display: Display, info: Mapping[str, Any]) -> None:
     """The figures of a run with the protocol that they were made under."""
     if info["test"] is None:
-        display.line("Nothing is held out for test, so there are no test figures.")
+        display.answer("Nothing is held out for test, so there are no test figures.")
         return
     rows = [(info["settings"]["model"], info["test"]), *info["baselines"].items()]
     display.figures(f"{info['title']}, test, weights of epoch {info['best_epoch']}", rows)
     for sentence in info["protocol"]:
-        display.line(sentence)
+        display.answer(sentence)
 
 
 def _train(
@@ -396,7 +397,7 @@ def _tell_log(display: Display, log: PreparedLog) -> None:
         display.warn(note)
     if len({step.events for step in log.steps}) > 1:
         rows = [(step.name, f"{step.events:,}", f"{step.users:,}", f"{step.items:,}") for step in log.steps]
-        display.table("Filters: what each one left", ["filter", "events", "people", "items"], rows)
+        display.table("Filters: what each one left", ["filter", "events", "people", "items"], rows, progress=True)
 
 
 def _tell_data(display: Display, prepared: Prepared, device: torch.device) -> None:

@@ -159,7 +159,7 @@ class Environment(Section):
     seed: int = Field(2020, ge=0, lt=2**63, description="start of all randomness")
     reproducibility: bool = Field(True, description="the same bits again with the same settings; false may use anything faster")
     state: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = Field(
-        "INFO", description="how much is printed: WARNING is quiet"
+        "INFO", description="how much is printed beside the answer of a command: WARNING leaves out progress, ERROR leaves out notes too"
     )
     show_progress: bool = Field(True, description="progress bars on a terminal")
     log_wandb: bool = Field(False, description="log to Weights & Biases (extra wandb)")

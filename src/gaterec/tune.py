@@ -362,7 +362,7 @@ class _Tuning:
             self.found = replace(self.found, confirmed=[*result["means"], *result["sentences"]])
             self.write(test)
         yaml_file = self.folder / "best.yaml"
-        display.line(f"The winner's settings are in {yaml_file}: gaterec run --config_files={shlex.quote(str(yaml_file))}")
+        display.answer(f"The winner's settings are in {yaml_file}: gaterec run --config_files={shlex.quote(str(yaml_file))}")
         display.line(f"The search: {self.folder} (tune.html shows it)")
         assert best.score is not None
         return TuneResult(
@@ -380,7 +380,7 @@ class _Tuning:
         display.either_way(f"{found.title}: the best of {counted(len(found.trials), 'trial')}, on validation", *text_rows(found))
         if self.how.against is not None:
             front = ", ".join(str(trial.number) for trial in found.front)
-            display.line(f"Trials of which none other is both better and cheaper: {front}")
+            display.answer(f"Trials of which none other is both better and cheaper: {front}")
         for trial in found.of("pruned"):
             display.line(f"pruned: trial {trial.number}: {chosen_text(trial.chosen)}: {trial.reason}")
         for trial in found.of("failed"):

@@ -13,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gaterec.display import Display, duration
+from gaterec.display import Display, duration, plain
+from gaterec.output import visible
 from gaterec.trials import Search, Trial
 from gaterec.tuning_tables import chosen_text
 
@@ -137,7 +138,7 @@ class SearchDisplay:
         if best:
             told = f"best so far: trial {best[0].number}, {self.metric} {self._number(best[0].score)}, {chosen_text(best[0].chosen)}"
             parts += [
-                Text(told, style="bold", no_wrap=True, overflow="ellipsis"),
+                Text(visible(told), style="bold", no_wrap=True, overflow="ellipsis"),
                 self._table(
                     ["best", "settings", "epoch", self.metric, "time"],
                     [
@@ -191,5 +192,5 @@ class SearchDisplay:
                 min_width=None if wide else 7,
             )
         for row in rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*map(plain, row))
         return table

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from gaterec.display import counted, duration
@@ -14,6 +13,7 @@ from gaterec.page import (
     chart,
     commands,
     decimals,
+    escape,
     figure,
     pair_table,
     pairs,

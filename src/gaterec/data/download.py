@@ -239,7 +239,7 @@ def _digest(path: Path, kind: str) -> str:
 def _bar(name: str, size: int | None, wanted: bool) -> Iterator[Callable[[int, int | None], None]]:
     """A progress bar on the terminal's error stream; gives a function that takes (bytes so far, bytes in all)."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not (wanted and console.is_terminal)) as bar:
         task = bar.add_task(name, total=size)
         yield lambda done, total: bar.update(task, completed=done, total=total if total is not None else size)

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { combobox } from "./combobox.js";
-import { h } from "./dom.js";
+import { h, visible } from "./dom.js";
 import { decimal, figure, several } from "./figures.js";
 import { attempt } from "./live.js";
 import { extended } from "./played.js";
@@ -12,8 +12,9 @@ const titles = new Map();
 
 /** What people know an item by; its id where it has no title. Remembered for those who have the id alone. */
 export function nameOf({ item, title }) {
-  titles.set(item, title ?? item);
-  return title ?? item;
+  const name = visible(title ?? item);
+  titles.set(item, name);
+  return name;
 }
 
 /** The same from the id: at once where the item was seen before. */
@@ -34,7 +35,7 @@ export const itemField = (options) =>
 
 function asOption(item) {
   const label = nameOf(item);
-  return { value: item.item, label, note: label === item.item ? null : item.item };
+  return { value: item.item, label, note: label === visible(item.item) ? null : item.item };
 }
 
 export const items = {

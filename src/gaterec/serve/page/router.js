@@ -1,5 +1,6 @@
 // The address after # says what is shown: #/person/u0001?why=i0051. So back, forward, reload and bookmarks work.
 
+import { visible } from "./dom.js";
 import { clearProblem, onRestart } from "./live.js";
 
 /** link(["person", "u0001"], { why: "i0051" }) -> "#/person/u0001?why=i0051" */
@@ -63,7 +64,7 @@ export function start(main, views) {
         else anchor.removeAttribute("aria-current");
       }
     }
-    document.title = `${view.title} · gaterec`;
+    document.title = `${visible(view.title)} · gaterec`;
     view.show?.(route);
   }
 
