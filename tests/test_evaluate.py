@@ -374,3 +374,58 @@ def test_what_can_not_be_asked_for_is_said() -> None:
     split = Split(np.array([0, 0, 4]), np.array([0, 0, 4]))
     cases = make_cases(interactions, split, "test", "next")
     assert "Left out: 1 held-out events with no earlier event of the same person." in describe_protocol(settings(), interactions, cases)
+
+
+# Every setting reaches its use
+
+
+def test_the_tail_is_the_share_that_the_settings_say() -> None:
+    score = fixed_scores(world()[0])
+    rest: dict[str, Any] = {"metrics": ["TailPercentage"], "topk": [5]}
+    shares = [judge(score, **rest, tail_ratio=ratio).figures["tailpercentage@5"] for ratio in (0.1, 0.4, 1.0)]
+    assert 0 < shares[0] < shares[1] < shares[2] == 1.0
+    assert judge(score, **rest).figures["tailpercentage@5"] == shares[0]
+
+
+@pytest.mark.parametrize("where", ["user.weight", "item.weight", "output.weight", "bias"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 3e38])
+def test_a_model_that_has_diverged_is_an_error(where: str, value: float) -> None:
+    """The largest finite numbers too: the sum of their products is none."""
+    interactions = world()[0]
+    torch.manual_seed(0)
+    model = HGN(len(interactions.users), len(interactions.items), 4, HGNSettings.model_validate({"embedding_size": 8})).eval()
+    score = EncoderScorer(model, interactions, 4, CPU)
+    judge(score)
+    with torch.no_grad():
+        weight = dict(model.named_parameters())[where]
+        weight[1:] = value
+        if where == "bias":
+            model.user.weight[1:] = 3e38
+            model.output.weight[1:] = -3e38
+    with pytest.raises(RunError, match="the model's scores are not numbers"):
+        judge(score)
+
+
+@pytest.mark.parametrize("mode", ["uni1", "pop1"])
+def test_seen_items_are_not_drawn_where_they_are_left_out(mode: str) -> None:
+    """So each query has as many items to rank as were asked for, beside a right one that it may rank."""
+    found = judge(fixed_scores(world()[0]), repeatable=False, eval_args={"mode": mode})
+    missed = found.ranks == MISSED
+    assert 0 < int(missed.sum()) < len(missed)
+    assert set(found.candidates[~missed].tolist()) == {2}
+    assert set(found.candidates[missed].tolist()) == {1}
+
+
+def test_validation_and_test_draw_different_items() -> None:
+    interactions, cases, counts, chosen = world(eval_args={"mode": "uni5"})
+    score = fixed_scores(interactions)
+    by_part = [evaluate(score, interactions, cases, chosen, part=part, counts=counts).ranks for part in ("valid", "test")]
+    assert not torch.equal(by_part[0], by_part[1])
+
+
+def test_each_part_is_ranked_in_its_own_mode() -> None:
+    interactions, cases, counts, chosen = world(eval_args={"mode": {"valid": "uni5", "test": "full"}})
+    score = fixed_scores(interactions)
+    found = [evaluate(score, interactions, cases, chosen, part=part, counts=counts).candidates for part in ("valid", "test")]
+    assert int(found[0].max()) <= 6
+    assert (found[1] == 30).all()

@@ -13,7 +13,7 @@ import torch
 
 import gaterec
 from gaterec.errors import RequestError
-from gaterec.explain import EXACT, LEFT_OUT, explain
+from gaterec.explain import EXACT, LEFT_OUT, Explanation, explain
 from gaterec.recommend import Person, Recommender, load
 from tests.commands import write_log
 
@@ -158,3 +158,21 @@ def test_without_the_only_event_there_is_no_score_to_compare_with(tmp_path: Path
     assert found.events["what_if"].to_list() == [None]
     if found.method == LEFT_OUT:
         assert found.events["total"].to_list() == pytest.approx([found.score])
+
+
+def told(totals: list[float], lasting: float = 0.0, bias: float = 0.0) -> str:
+    """The words for events A, B, ... with these parts of the score."""
+    events = pl.DataFrame({"item": list("ABCDEF")[: len(totals)], "total": totals}, schema_overrides={"total": pl.Float64})
+    return str(Explanation("u", "x", sum(totals) + lasting + bias, EXACT, lasting, bias, events, None))
+
+
+def test_the_words_name_the_three_events_that_say_most_and_what_share_each_has() -> None:
+    assert told([1.0, 4.0, 2.0, 3.0]) == "because you chose B (40%), D (30%) and C (20%)"
+    assert told([1.0, 3.0]) == "because you chose B (75%) and A (25%)"
+    assert told([1.0, -9.0, 0.0]) == "because you chose A (100%)"
+    assert told([2.0], 1.0, 1.0) == "because you chose A (50%), and your taste over the long run (25%) and that many choose it (25%)"
+    assert told([-2.0], 1.0) == "because of your taste over the long run (100%)"
+    assert told([-2.0], 0.0, 3.0) == "because many choose it (100%)"
+    assert told([199.0], 1.0) == "because you chose A (100%), and your taste over the long run (0%)"
+    assert told([201.0], 1.0) == "because you chose A (100%)"
+    assert told([-1.0], -1.0, -1.0) == "though nothing in the history speaks for it"

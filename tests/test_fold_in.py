@@ -10,6 +10,7 @@ from torch import Tensor
 import gaterec
 from gaterec import fold_in
 from gaterec.fold_in import FoldIn
+from gaterec.losses import sampled_softmax
 from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.recommend import Recommender, load
@@ -157,3 +158,21 @@ def test_a_model_that_knows_nobody_folds_nobody_in(tmp_path: Path) -> None:
     recommender: Recommender = load(gaterec.run("SASRec", write_log(tmp_path / "log.csv"), config_dict=small)["folder"])
     assert recommender.fold_in is None
     assert len(recommender.recommend(histories=[["i1"]], k=3)) == 3
+
+
+@pytest.mark.parametrize("drawn", [3, 11])
+def test_of_a_large_catalogue_the_vector_is_what_sampled_softmax_leads_to(drawn: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold_in, "DRAWN", drawn)
+    model, (history,) = make("HGN").double(), events(9)
+    table, (weight, bias) = model.user_table(), model.item_table()
+    assert table is not None
+    fold = FoldIn(model, 5)
+    assert fold.drawn is not None
+    assert fold.drawn.shape == (drawn,)
+    user, items = table.detach()[1:].mean(0).requires_grad_(), torch.from_numpy(history).long()
+    queries = model.encode_as(user[None], items[None, :-1])[0]
+    expected = torch.full((drawn,), drawn / (ITEMS - 1), dtype=torch.float64).log()  # how often each item is drawn, padding never
+    loss = 8 * sampled_softmax(queries, items[1:, None], fold.drawn, expected, weight, bias)
+    (gradient,) = torch.autograd.grad(loss, user)
+    plain = user.detach() - gradient / (fold.prior + 8 * fold.curvature)
+    torch.testing.assert_close(fold([history])[0], plain, rtol=1e-6, atol=1e-6)

@@ -306,3 +306,20 @@ def test_errors_are_gaterecs(copy: Path) -> None:
         nothing.unlink()
         with pytest.raises(GaterecError):
             write_index(load_run(copy), "hnsw")
+
+
+def test_a_graph_keeps_twice_as_many_candidates_as_are_wanted() -> None:
+    torch.manual_seed(0)
+    weight, queries = torch.randn(5_000, 16), torch.randn(200, 16)
+    index = build("hnsw", weight, None, queries)
+    index.about["effort"] = 1
+
+    def found(asked: int) -> float:
+        best = exact_best(queries, weight, masked_bias(weight, None), 100)
+        numbers = index.search(queries, asked)[0][:, :100]
+        return float(np.mean([len(set(a) & set(b)) for a, b in zip(numbers.tolist(), best.tolist(), strict=True)])) / 100
+
+    half = found(50)
+    assert found(100) > 0.9
+    assert found(200) == pytest.approx(found(100), abs=0.05)
+    assert half <= 0.5

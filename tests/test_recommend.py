@@ -402,3 +402,32 @@ def test_nobodys_id_is_no_text(tmp_path: Path) -> None:
     ):
         with pytest.raises(RequestError, match=told):
             ask()
+
+
+def test_events_that_were_told_come_before_those_of_the_request(recommender: Recommender) -> None:
+    past = recommender.people(["u2"], None)[0].items.tolist()
+    recommender.update("u2", "i9")
+    (person,) = recommender.people(["u2"], [["i3", "i5"]])
+    assert person.items.tolist() == [*past, *(recommender.item_number(item) for item in ("i9", "i3", "i5"))]
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_the_scores_of_popular_items_are_their_counts_and_nothing_else(folder: Path, fold: bool) -> None:
+    recommender = load(folder, fold_in=fold)
+    with torch.no_grad():
+        bias = recommender.model.item_table()[1]
+        assert bias is not None
+        bias += 100.0
+    counts = dict(recommender.run.items.select("item_id", "training_count").iter_rows())
+    frame = recommender.recommend(["stranger"], k=100)
+    assert frame["based_on"].unique().to_list() == ["popularity"]
+    assert frame["score"].to_list() == [counts[item] for item in frame["item"]] == sorted(frame["score"], reverse=True)
+
+
+def test_allow_and_where_both_hold_and_a_value_may_stand_anywhere_in_a_list(recommender: Recommender, tmp_path: Path) -> None:
+    allowed = [f"i{number}" for number in range(6)]
+    for value, kept in (("funny", {"i1", "i3", "i5"}), ("sad", set(allowed))):
+        filters: dict[str, Any] = {"k": 20, "seen": True, "allow": allowed, "where": {"kind": value}}
+        assert set(recommender.recommend(["u1"], **filters)["item"]) == kept
+        recommender.recommend_to(tmp_path / value, ["u1"], **filters)
+        assert set(pl.read_parquet(tmp_path / value / "*.parquet")["item"]) == kept

@@ -150,3 +150,18 @@ def test_plain_negatives_are_drawn_for_the_person_of_each_target() -> None:
     how = NegativeSampling.model_validate({"sample_num": 2})
     negatives = draw_negatives(torch.zeros(4, 2), batch, how, NegativeSampler(counts, None, own), model)
     assert negatives.tolist() == [[[3, 3]], [[3, 3]], [[1, 1]], [[1, 1]]]
+
+
+@pytest.mark.parametrize("counts", [[99, 5, 0, 20], [99, 0, 5, 20]])
+def test_a_draw_of_exactly_0_is_no_padding_and_no_item_that_was_never_chosen(counts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.rand gives 0 once in 2^53 draws."""
+    monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.zeros(shape, dtype=options["dtype"]))
+    drawn = NegativeSampler(torch.tensor(counts), 1.0).draw(torch.tensor([1]), (3,))
+    assert drawn.tolist() == [[counts.index(5)] * 3]
+
+
+def test_a_user_who_chose_all_items_but_one_draws_that_one() -> None:
+    interactions = histories([1, 2], [3, 1], [2, 1], catalogue=3)
+    split = all_for_training(interactions)
+    sampler = NegativeSampler(training_counts(interactions, split), None, own_items(interactions, split))
+    assert sampler.draw(torch.tensor([1, 2, 3]), (20,), random()).tolist() == [[3] * 20, [2] * 20, [3] * 20]

@@ -278,3 +278,32 @@ def test_the_sentence_of_degenerate_figures() -> None:
 def test_a_small_difference_is_told_with_as_many_digits_as_it_needs() -> None:
     tiny = PairedTest(10**6, 0.0000031, 0.0000012, 0.000005, 0.0002, 0.001)
     assert "by 0.0000031 [0.0000012, 0.0000050] " in compared(tiny, 0.0004).sentence
+
+
+def test_differences_that_are_rounding_count_as_no_difference() -> None:
+    """Two of eight users differ, so no p-value is below 1/2, and Wilcoxon's test ranks those two alone."""
+    a, b = np.full(8, 0.3), np.full(8, 0.3)
+    a[:6] = 0.1 + 0.2  # not 0.3 in binary
+    a[6:] = 0.9, 0.8
+    found = paired_test(a, b)
+    a[:6] = 0.3
+    assert found == paired_test(a, b)
+    assert found.p_bootstrap >= 0.5
+    mixed = np.array([0.1, 0.2, 0.3, -0.25, -0.15])
+    noisy = np.append(mixed, np.full(4, 1e-17))
+    assert paired_test(noisy, np.zeros(9)).p_wilcoxon == paired_test(mixed, np.zeros(5)).p_wilcoxon
+
+
+def test_groups_of_users_are_drawn_at_random_and_not_from_neighbors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users whose figures lie beside those of like users would make groups that differ too much."""
+    a = np.sort(figures(3_000, 1, 0.5))
+    one_by_one = paired_test(a, np.zeros(3_000), resamples=999)
+    monkeypatch.setattr(significance, "UNITS", 100)
+    in_groups = paired_test(a, np.zeros(3_000), resamples=999)
+    assert in_groups.high - in_groups.low == pytest.approx(one_by_one.high - one_by_one.low, rel=0.3)
+
+
+def test_means_that_are_rounding_lie_on_both_sides_of_0() -> None:
+    """0.3 - 0.1 - 0.2 is not 0 in binary, 3 - 1 - 2 is."""
+    binary, whole = (paired_test(np.array(each), np.zeros(3), resamples=1_999) for each in ([0.3, -0.1, -0.2], [3.0, -1.0, -2.0]))
+    assert binary.p_bootstrap == whole.p_bootstrap

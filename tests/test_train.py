@@ -59,6 +59,7 @@ def trainer(
         whole_rows=model_class(chosen.model).whole_rows,
         batch_size=chosen.train_batch_size,
         next_items=chosen.next_items,
+        shuffle=chosen.shuffle,
         seed=chosen.seed,
     )
     how = chosen.negatives
@@ -501,3 +502,39 @@ def test_the_device_is_the_cpu_unless_a_gpu_is_wanted_and_there(monkeypatch: pyt
     assert pick_device(settings(gpu_id="1")) == torch.device("cuda", 1)
     with pytest.raises(SettingsError, match="gpu_id: expected at most 1 on this machine, found 2"):
         pick_device(settings(gpu_id="2"))
+
+
+# Every setting reaches its use
+
+
+def test_early_stopping_follows_valid_metric_and_no_other() -> None:
+    scores = iter([{"recall@5": 0.1 * number, "ndcg@5": abs(number - 2), "mrr@10": 0.0} for number in range(1, 7)])
+    chosen = settings(**SMALL | {"epochs": 6, "valid_metric": "NDCG@5", "stopping_step": 9})
+    found = trainer(noise(), chosen, validate=lambda: next(scores))
+    list(found.epochs())
+    assert (found.course.best_epoch, found.course.best_score) == (6, 4)
+    scores = iter([{"recall@5": 0.1 * number, "ginidex@5": 0.0, "giniindex@5": abs(number - 2)} for number in range(1, 7)])
+    found = trainer(noise(), settings(**SMALL | {"epochs": 6, "valid_metric": "GiniIndex@5"}), validate=lambda: next(scores))
+    list(found.epochs())
+    assert (found.course.best_epoch, found.course.best_score) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    "values", [{"loss_type": "BPR"}, {"loss_type": "SSM", "train_neg_sample_args": {"sample_num": 5}}, {"dropout": 0.5}]
+)
+def test_every_epoch_draws_other_negatives_and_dropout(values: dict[str, Any]) -> None:
+    """Of a model that can't move, on batches in the same order, the loss changes by what is drawn alone."""
+    still = {"learning_rate": 1e-30, "learner": "sgd", "shuffle": False, "epochs": 3}
+    losses = [entry["loss"] for entry in trained(noise(), **still | values).course.epochs]
+    assert len(set(losses)) == 3
+    assert len({entry["loss"] for entry in trained(noise(), **still).course.epochs}) == 1
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 4.0])
+def test_gradients_are_cut_by_the_norm_of_norm_type(norm_type: float) -> None:
+    how = {"learner": "sgd", "learning_rate": 1.0, "epochs": 1, "train_batch_size": 10**6}
+    found = trainer(noise(), settings(**SMALL | how, clip_grad_norm={"max_norm": 0.01, "norm_type": norm_type}))
+    before = weights(found)
+    list(found.epochs())
+    step = torch.cat([(value - before[name]).flatten().double() for name, value in weights(found).items()])
+    assert float(step.norm(norm_type)) == pytest.approx(0.01, rel=1e-2)

@@ -181,3 +181,14 @@ def test_padding_is_under_a_tenth_on_amazon_cds(datasets: Path, window: int) -> 
     for batch_size in (2048, 4096):
         batches = TrainingBatches(interactions, split, window=window, batch_size=batch_size)
         assert 0 < batches.padding(1) < 0.1
+
+
+def test_rows_are_sorted_by_length_within_pools_and_not_throughout() -> None:
+    """Sorted throughout, few batches would hold rows of two lengths, and each batch would be of short or of long rows in every epoch."""
+    lengths = np.random.default_rng(0).integers(2, 8, 4000)
+    interactions = histories(*([1] * int(length) for length in lengths))
+    batches = TrainingBatches(interactions, all_for_training(interactions), window=5, batch_size=20)
+    mixed = sum(len(set((batch.items > 0).sum(1).tolist())) > 1 for batch in batches.epoch(1))
+    pools = len(batches) / TrainingBatches.POOL
+    assert pools > 20
+    assert 2 * pools < mixed < len(batches) / 3  # six lengths meet five times in each pool

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import socket
 import threading
 import zipfile
@@ -432,3 +433,12 @@ def test_the_page_for_people_tells_of_every_dataset_and_pass() -> None:
     for entry in DATASETS.values():
         for said in (f"`{entry.name}`", f"{entry.users:,}", f"{entry.items:,}", f"{entry.events:,}", *map(str, entry.passes)):
             assert said in page, f"{entry.name}: {said}"
+
+
+def test_each_dataset_makes_the_passes_of_its_column_in_the_order_of_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if re.match(r"\| (pass|\d) \|", line)]
+    told: dict[str, list[str]] = {}
+    for names, *cells in zip(*(row[1:] for row in rows), strict=True):
+        told |= {name: [cell for cell in cells if cell and not cell.startswith("(")] for name in re.findall(r"`(.+?)`", names)}
+    assert told == {entry.name: list(map(str, entry.passes)) for entry in DATASETS.values() if entry.passes}

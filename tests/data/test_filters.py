@@ -205,3 +205,35 @@ def test_nothing_left_says_what_each_filter_took() -> None:
         "test.inter: no event is left after the filters: 3 events as read; val_interval rating took 1; "
         "user_inter_num_interval and item_inter_num_interval took 2; loosen user_inter_num_interval and item_inter_num_interval"
     )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept"), [("[1,2]", "a b c"), ("(1,2]", "b c"), ("[1,2)", "a b"), ("(1,2)", "b"), ("(-inf,1];[2,2]", "a c"), ("(2,3)", "")]
+)
+def test_the_ends_of_an_interval_are_kept_where_they_are_closed(wanted: str, kept: str) -> None:
+    before = log("u u u u u", "a b c d e", rating=[1.0, 1.5, 2.0, float("nan"), None])
+    assert keep_values(before, "rating", wanted).events["item"].to_list() == kept.split()
+
+
+def test_the_ends_of_an_interval_of_counts_too() -> None:
+    before = log("u1 u2 u2 u3 u3 u3", "a a a a a a")
+    for wanted, kept in (("[1,3)", {"u1", "u2"}), ("(1,3]", {"u2", "u3"}), ("(1,3)", {"u2"}), ("[3,inf)", {"u3"})):
+        after, _ = apply_filters(before, settings(user_inter_num_interval=wanted))
+        assert set(after.events["user"]) == kept
+
+
+@pytest.mark.parametrize("value", [float("nan"), None])
+@pytest.mark.parametrize("wanted", ["[0,inf)", "(-inf,inf)", "(-inf,5]"])
+def test_not_a_number_lies_in_no_interval(value: float | None, wanted: str) -> None:
+    before = log("u u", "a b", rating=[1.0, value])
+    assert keep_values(before, "rating", wanted).events["item"].to_list() == ["a"]
+
+
+def test_features_of_ids_without_events_count_as_0() -> None:
+    users, items = pl.DataFrame({"user": ["u1", "never"]}), pl.DataFrame({"item": ["a", "never"]})
+    before = Log("x", "x", log("u1", "a").events, users=users, items=items)
+    for wanted, kept in (("[1,inf)", 1), ("[0,1]", 2)):
+        after, _ = apply_filters(before, settings(user_inter_num_interval=wanted, item_inter_num_interval=wanted))
+        assert after.users is not None
+        assert after.items is not None
+        assert (after.users.height, after.items.height) == (kept, kept)

@@ -245,3 +245,11 @@ def test_blocks_hold_everybody_once_and_cut_nobody(size: int, monkeypatch: pytes
     for people, events in found:
         assert (events.start, events.stop) == (small.offsets[people.start], small.offsets[people.stop])
         assert events.stop - events.start < size + 4  # 4 is the longest history
+
+
+def test_fingerprints_tell_where_one_id_ends_and_the_next_begins() -> None:
+    for first, second in (("ab a", "a ba"), ("u1 1u", "u 11u")):
+        events = [("u u", first), ("u u", second)], [(first, "x x"), (second, "x x")]
+        for one, other in events:
+            two = [build_interactions(log(f"{users} {users}", f"{items} {items}"), settings()) for users, items in (one, other)]
+            assert two[0].fingerprint() != two[1].fingerprint()

@@ -290,3 +290,14 @@ def test_training_events_are_what_stands_before_the_cut() -> None:
     assert people.tolist() == [1, 1, 1, 2, 2]
     assert items.tolist() == [1, 2, 3, 4, 5]
     assert items.dtype == np.int64
+
+
+@pytest.mark.parametrize("shares", [[7, 2, 1], [0.7, 0.2, 0.1], [0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [1.4, 0.3, 0.3]])
+def test_shares_of_a_history_are_rounded_down_from_their_exact_values(shares: list[float]) -> None:
+    """A tenth of ten is one, whatever 0.1 is in binary."""
+    exact = [Fraction(str(share)) for share in shares]
+    interactions = by_length(300)
+    split = split_interactions(interactions, protocol(split={"RS": shares}))
+    for length, found in list(enumerate(sizes(interactions, split), 1))[20:]:
+        valid, test = (int(length * share / sum(exact)) for share in exact[1:])
+        assert found == (length - valid - test, valid, test), length

@@ -102,3 +102,14 @@ def test_a_second_backward_gives_the_same_gradients_or_raises() -> None:
 @pytest.mark.parametrize(("count", "most", "size"), [(10, 4, 4), (9, 4, 3), (3, 64, 3), (0, 5, 1), (7, 1, 1)])
 def test_pieces_are_about_alike(count: int, most: int, size: int) -> None:
     assert softmax._even(count, most) == size
+
+
+@pytest.mark.parametrize("large", [200.0, -200.0, 1000.0])
+def test_a_bias_that_overflows_an_exponential_by_itself_does_no_harm(large: float) -> None:
+    queries, targets, weight, bias = parts(torch.float32, 0.01, 1)
+    with torch.no_grad():
+        bias[5] = large
+    ours, theirs = mean_cross_entropy(queries, targets, weight, bias), plain(queries, targets, weight, bias)
+    torch.testing.assert_close(ours, theirs)
+    for mine, expected in zip(*(torch.autograd.grad(loss, (queries, weight, bias)) for loss in (ours, theirs)), strict=True):
+        torch.testing.assert_close(mine, expected)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaterec.kernels.windows import Blocks, gated_average, gated_maximum, sliding_sum
+from gaterec.kernels.windows import BLOCK, Blocks, gated_average, gated_maximum, sliding_sum
 
 Pool = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -182,3 +182,9 @@ def test_gradients_are_those_of_finite_differences(pool: Pool, shape: tuple[int,
     hole[:, 1] = True
     inputs = tuple(part.requires_grad_() for part in (values[:, :, :2].detach().clone(), item_gate, position_gate))
     assert torch.autograd.gradcheck(lambda v, i, p: pool(v, i.masked_fill(hole, -torch.inf), p), inputs)
+
+
+@pytest.mark.parametrize("window", [1, 5, 50])
+def test_a_row_is_cut_into_no_more_blocks_than_it_has_times_their_length(window: int) -> None:
+    for length in range(1, 1000):
+        assert Blocks.of(length, window).count <= max(1, length // BLOCK)

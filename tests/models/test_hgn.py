@@ -205,3 +205,36 @@ def test_tied_tables_are_one_table() -> None:
     plain.load_state_dict({**tied.state_dict(), "output.weight": tied.item.weight})
     users, items = torch.tensor([1, 2]), right_padded([5, 3])
     assert torch.equal(plain.scores(plain.encode(users, items)), tied.scores(tied.encode(users, items)))
+
+
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_dropout_hides_the_same_features_of_a_user_and_an_event_in_every_term(pooling: str) -> None:
+    """With the features that dropout hid hidden in the tables, HGN without dropout gives the same queries; all items are different ones."""
+    model, plain = (make(3, pooling_type=pooling, dropout=dropout) for dropout in (0.5, 0.0))
+    plain.load_state_dict(model.state_dict())
+    users, items = torch.tensor([1, 2]), torch.arange(1, 13).view(2, 6)
+    hidden: dict[int, Tensor] = {}
+    model.dropout.register_forward_hook(lambda module, given, found: hidden.update({found.dim(): found.detach()}))
+    queries = model.encode(users, items)
+    assert set(hidden) == {2, 3}  # (B, D) of the users and (B, T, D) of the events
+    for found, table in ((hidden[2], model.user.weight[users]), (hidden[3], model.item.weight[items])):
+        shown = found != 0
+        assert 0.2 < float(shown.double().mean()) < 0.8
+        torch.testing.assert_close(found[shown], 2 * table[shown].detach())
+    with torch.no_grad():
+        plain.user.weight[users] = hidden[2]
+        plain.item.weight[items] = hidden[3]
+    torch.testing.assert_close(queries, plain.encode(users, items))
+
+
+@pytest.mark.parametrize("instance_gate", [True, False])
+def test_under_max_pooling_the_latest_of_equal_events_explains_a_feature(instance_gate: bool) -> None:
+    model = make(5, pooling_type="max", instance_gate=instance_gate)
+    with torch.no_grad():
+        model.instance_user.weight[:] = 0.0  # the gates of equal events are equal, however far back these are
+    items = torch.tensor([3, 5, 3, 5])
+    gated = model.terms(torch.tensor(1), items).gated
+    assert not gated[:2].any()
+    assert gated[2:].any(1).all()
+    pooled = model.encode(torch.tensor([1]), items[None])[0, -1] - model.user.weight[1] - model.item.weight[items].sum(0)
+    torch.testing.assert_close(gated.sum(0), pooled)
