@@ -92,6 +92,11 @@ def _tab(value: Any) -> Any:
     return value.replace("\\t", "\t") if isinstance(value, str) else value
 
 
+def _names(value: Any) -> Any:
+    """A list of names, or the names with commas between them."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
@@ -179,7 +184,10 @@ class Environment(Section):
 
 class Data(Section):
     field_separator: Annotated[str, BeforeValidator(_tab)] = Field(
-        "\t", min_length=1, max_length=1, description="between columns of atomic files; of CSV and TSV files too when it is set"
+        "\t",
+        min_length=1,
+        max_length=1,
+        description="between columns of atomic files; of other text files too when it is not a tab (by default the one that their first line holds: of comma, tab, semicolon, bar)",
     )
     seq_separator: Annotated[str, BeforeValidator(_tab)] = Field(
         " ", min_length=1, max_length=1, description="inside token_seq and float_seq columns"
@@ -193,6 +201,11 @@ class Data(Section):
         "timestamp",
         min_length=1,
         description="the column of times; without one, the order of the file is the order of events",
+    )
+    column_names: Annotated[list[Annotated[str, Field(min_length=1)]] | None, BeforeValidator(_names), BeforeValidator(none_word)] = Field(
+        None,
+        min_length=2,
+        description="the columns of a text file without a header line, in their order; null takes the first line for names",
     )
     load_col: Columns | None = Field(None, description="columns to read, by file; null reads all")
     unload_col: Columns | None = Field(None, description="columns not to read, by file")

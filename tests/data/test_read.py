@@ -48,6 +48,13 @@ def fault(source: object, settings: Data | None = None) -> str:
         ("log.inter", HEADER + "u1\ta\t3\nu2\tb\t1\n"),
         ("log.csv", CSV + 'u1,"a",3\nu2,b,1\n'),
         ("log.tsv", CSV.replace(",", "\t") + "u1\ta\t3\nu2\tb\t1\n"),
+        ("log.txt", CSV.replace(",", "\t") + "u1\ta\t3\nu2\tb\t1\n"),
+        ("log.dat", CSV + "u1,a,3\nu2,b,1\n"),
+        ("log.csv", CSV.replace(",", ";") + "u1;a;3\nu2;b;1\n"),
+        ("log.csv", CSV.replace(",", "\t") + "u1\ta\t3\nu2\tb\t1\n"),
+        ("log.csv", "'user_id','item_id','timestamp'\n'u1','a',3\n'u2','b','1'\n"),
+        ("log.tsv", '"user_id"\t"item_id"\t"timestamp"\n"u1"\t"a"\t3\n"u2"\t"b"\t1\n'),
+        ("log.jsonl", '{"user_id": "u1", "item_id": "a", "timestamp": 3}\n{"timestamp": 1, "user_id": "u2", "item_id": "b"}\n'),
     ],
 )
 def test_text_formats(tmp_path: Path, name: str, text: str, ending: str) -> None:
@@ -304,13 +311,13 @@ FAULTS: list[tuple[str, str, str | bytes, str]] = [
     ("too many fields", "x.inter", HEADER + "u\ta\t1\nu\ta\t1\t2\n", "x.inter:3: expected 3 fields (user_id, item_id, timestamp), found 4"),
     ("too few in csv", "x.csv", CSV + 'u,"a,b",1\nu\n', "x.csv:3: expected 3 fields (user_id, item_id, timestamp), found 1"),
     ("too many in csv", "x.csv", CSV + "u,a,1\nu,a,b,1\n", "x.csv:3: expected 3 fields (user_id, item_id, timestamp), found 4"),
-    ("open quote", "x.csv", CSV + 'u,a,1\nu,"a,1\nu,b,1\n', "x.csv:3: expected fields of CSV: unexpected end of data; check the quotes"),
-    ("text after quote", "x.csv", CSV + 'u,"a"b,1\n', "x.csv:2: expected fields of CSV"),
+    ("open quote", "x.csv", CSV + 'u,a,1\nu,"a,1\nu,b,1\n', "x.csv:3: expected fields of CSV, found the end of the file before the closing quote; write a quote that belongs to the text twice"),
+    ("text after quote", "x.csv", CSV + 'u,"a"b,1\n', "x.csv:2: expected fields of CSV, found text after a closing quote; write a quote"),
     ("broken UTF-8", "x.inter", HEADER.encode() + b"u\ta\t1\nu\t\xff\t1\n", "x.inter:3: expected UTF-8 text, found byte 0xff at byte 3 of the line"),
     ("UTF-16", "x.csv", CSV.encode("utf-16"), "x.csv:1: expected UTF-8 text, found byte 0xff at byte 1"),
     ("NUL in a field", "x.csv", CSV + "u,a,1\nu,\0,1\n", "x.csv:3: item_id: expected text, found a NUL character"),
-    ("NUL in the header", "x.csv", "user_id,\0\n1,2\n", "x.csv:1: expected a header line, found a NUL character"),
-    ("old Mac", "x.csv", "user_id,item_id\r1,2\r", "x.csv:1: expected a header line, found a line end of old Macs"),
+    ("NUL in the header", "x.csv", "user_id,\0\n1,2\n", "x.csv:1: expected a header line with the names of the columns, found a NUL character"),
+    ("old Mac", "x.csv", "user_id,item_id\r1,2\r", "x.csv:1: expected a header line with the names of the columns, found a line end of old Macs"),
     ("column twice", "x.csv", "user_id,item_id,item_id\n1,2,3\n", "x.csv:1: 'item_id': expected every column once, found it 2 times"),
     ("very many columns", "x.csv", ",".join(map(str, range(100_000))) + "\n1\n", "x.csv:1: expected at most 10,000 columns, found 100,000"),
     ("unknown type", "x.inter", HEADER.replace("float", "int") + "u\ta\t1\n", "x.inter:1: timestamp:int: expected name:type with one of the types token, token_seq, float, float_seq, found int"),
@@ -321,11 +328,11 @@ FAULTS: list[tuple[str, str, str | bytes, str]] = [
     ("long value", "x.csv", CSV + "u,a,1\nu,a," + "x" * 10_000_000 + "\n", "x.csv:3: timestamp: expected a number, found 'xxx"),
     ("long id", "x.csv", CSV + "u," + "x" * 10_000_000 + ",1\n", "(10,000,000 characters)"),
     ("id over two lines", "x.csv", CSV + 'u,"a\nb",1\n', "x.csv:2: item_id: expected an id on one line"),
-    ("long header", "x.csv", "x" * 1_000_001, "x.csv:1: expected a header line, found one of more than 1,000,000 bytes"),
-    ("other format", "x.json", "{}", "x.json: expected a .inter, .csv, .tsv (each may be .gz) or .parquet file, found .json"),
+    ("long header", "x.csv", "x" * 1_000_001, "x.csv:1: expected a header line with the names of the columns, found a line of more than 1,000,000 bytes"),
+    ("other format", "x.xlsx", "{}", "x.xlsx: expected a .inter, .csv, .tsv, .txt, .dat, .jsonl, .ndjson or .json file (each may be .gz), or a .parquet file, found .xlsx"),
     ("empty parquet", "x.parquet", "", "x.parquet: expected Parquet, found an empty file"),
     ("corrupt parquet", "x.parquet", b"PAR1" + b"x" * 100 + b"PAR1", "x.parquet: can't be read as Parquet"),
-    ("wrong separator", "x.csv", "user_id;item_id\n1;2\n", "x.csv:1: user_id: expected a column of this name, found user_id;item_id (is the separator right?)"),
+    ("wrong separator", "x.csv", "user_id:item_id\n1:2\n", "x.csv:1: user_id: expected a column of this name, found user_id:item_id (is the separator right?)"),
 ]  # fmt: skip
 
 
@@ -354,10 +361,11 @@ def test_paths_that_are_no_readable_file(tmp_path: Path) -> None:
     write(tmp_path, "log.csv", CSV + "u,a,1\n")
     assert "found a folder; name the file in it:" in fault(tmp_path)
     assert "there is no such file; did you mean log.csv?" in fault(tmp_path / "log.cvs")
-    assert "\\x00.csv: there is no such file" in fault("\0.csv")
+    assert "\\x00.csv: can't be read: no file can have this name" in fault("\0.csv")
     assert "can't be read" in fault("x" * 5000)
     os.mkfifo(tmp_path / "pipe.csv")
-    assert "not a regular file" in fault(tmp_path / "pipe.csv")
+    assert "pipe.csv: can't be read: expected a regular file, found a named pipe" in fault(tmp_path / "pipe.csv")
+    assert "/dev/zero: can't be read: expected a regular file, found a device" in fault("/dev/zero")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="needs a user whom permissions bind")

@@ -15,6 +15,7 @@ import polars as pl
 
 from gaterec.data.download import UnreachableError, download, exclusive
 from gaterec.data.log import Log
+from gaterec.data.parts import is_pattern, parts_in
 from gaterec.data.passes import KeepRatings, MinItemEvents, MinUserDistinctItems, MinUserEvents, OrderByTime, Pass, apply_passes
 from gaterec.data.publishers import (
     Reader,
@@ -29,7 +30,8 @@ from gaterec.data.read import PandasFrame, read_log
 from gaterec.errors import DataError
 from gaterec.settings import Data
 
-SUFFIXES = (".inter", ".inter.gz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".pq")
+TEXT = (".inter", ".csv", ".tsv", ".txt", ".dat", ".jsonl", ".ndjson", ".json")
+SUFFIXES = (*(ending for suffix in TEXT for ending in (suffix, f"{suffix}.gz")), ".parquet", ".pq")
 """The files that may hold a log, in the order in which NAME/NAME.* is looked for."""
 
 MOVIELENS_TERMS = "research only; no redistribution, no commercial use without permission; cite Harper and Konstan 2015"
@@ -203,7 +205,8 @@ def load_dataset(
     """The log that `dataset` means, looked for in this order: what it is, data_path, the cache, the publisher.
 
     Args:
-        dataset: a frame; the path of a file, or of a folder F that holds F.inter; or a name.
+        dataset: a frame; the path of a file, or of a folder F that holds F.inter or numbered parts of one log; a pattern such as
+            log/*.parquet; or a name.
         data_path: the folder with NAME/NAME.inter (or .csv, .tsv, .parquet).
         settings: how files are read.
         show_progress: show a bar while fetching, on a terminal.
@@ -222,9 +225,9 @@ def load_dataset(
     try:
         file = _given_path(dataset)
         name = None if file else str(dataset)
-        source = file or _find(str(dataset), Path(data_path).expanduser(), show_progress)
-    except OSError as error:
-        raise DataError(f"{dataset}: can't be looked for ({error.strerror or error})") from None
+        source = file or _find(str(dataset), expanded(data_path), show_progress)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{dataset}: can't be looked for ({getattr(error, 'strerror', None) or 'no file can have this name'})") from None
     return read_log(source, settings, name)
 
 
@@ -232,13 +235,13 @@ def load_dataset(
 
 
 def _given_path(dataset: str | Path) -> Path | None:
-    """The file that is meant, if `dataset` is a path; None if it can only be a name."""
-    path = Path(dataset).expanduser()
-    if path.is_file():
+    """The file, the folder of parts or the pattern that is meant, if `dataset` is a path; None if it can only be a name."""
+    path = expanded(dataset)
+    if is_pattern(path) or (path.exists() and not path.is_dir()):
         return path
-    file = _log_in(path)
-    if file is not None:
-        return file
+    found = _log_in(path)
+    if found is not None:
+        return found
     if isinstance(dataset, str) and path.name == dataset and not dataset.endswith(SUFFIXES):
         return None
     if path.is_dir():
@@ -246,10 +249,24 @@ def _given_path(dataset: str | Path) -> Path | None:
     raise DataError(f"{dataset}: there is no such file or folder")
 
 
+def expanded(path: str | Path) -> Path:
+    """The path, with ~ for the home folder.
+
+    Raises:
+        DataError: ~NAME of a user whom this machine does not know.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise DataError(f"{path}: there is no home folder for {Path(path).parts[0]}; write ./{path} for a folder of this name") from None
+
+
 def _log_in(folder: Path) -> Path | None:
-    """NAME.inter, NAME.csv and so on in a folder NAME."""
+    """NAME.inter, NAME.csv and so on in a folder NAME; or the folder itself, where it holds the numbered parts of a log."""
     name = folder.resolve().name
-    return next((file for suffix in SUFFIXES if (file := folder / f"{name}{suffix}").is_file()), None)
+    places = (folder / f"{name}{suffix}" for suffix in SUFFIXES)
+    file = next((file for file in places if file.exists() and not file.is_dir()), None)
+    return file or (folder if folder.is_dir() and parts_in(folder) else None)
 
 
 def _find(name: str, data_path: Path, show_progress: bool) -> Path:
@@ -268,7 +285,14 @@ def _nothing_in(folder: Path) -> str:
     files = sorted(file.name for file in folder.iterdir())
     found = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
     name = folder.resolve().name
-    return f"{folder}: expected {name}.inter (or {name}.csv, .tsv, .parquet) in this folder, found {found or 'nothing'}"
+    formats = {file.suffix for file in folder.iterdir()} & set(SUFFIXES)
+    every = f"; to read several files as one log, name them: '{folder}/*{min(formats)}'" if formats else ""
+    inner = next((file.name for file in sorted(folder.iterdir()) if file.is_dir() and file.name[0] not in "._"), None)
+    every = f"; to read parts in folders below it as one log, name them: '{folder}/*/*'" if inner and not formats else every
+    return (
+        f"{folder}: expected {name}.inter (or {name}.csv, .tsv, .jsonl, .parquet), or the numbered parts of one log, in this folder, "
+        f"found {found or 'nothing'}{every}"
+    )
 
 
 def _unknown(name: str, data_path: Path) -> str:
@@ -322,9 +346,10 @@ def _convert(dataset: Dataset, source: Path, cache: Path) -> Path:
         scratch.mkdir()
         try:
             tables = dataset.read(source, scratch)
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError):
             raise DataError(
-                f"{source}: expected {dataset.name} as its publisher lays it out, found: {str(error).splitlines()[0]}"
+                f"{source}: expected {dataset.name} as its publisher lays it out, found another layout; remove the file, and the same "
+                "command fetches it again"
             ) from None
         events = apply_passes(dataset.passes, tables.events)
         if events.is_empty():

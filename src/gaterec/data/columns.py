@@ -16,6 +16,8 @@ YEAR_9999 = 253_402_300_799
 """The last second of the year 9999."""
 
 _ISO_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z")
+_POSTED = "%a %b %d %H:%M:%S %z %Y"
+"""Tue Apr 03 18:00:09 +0000 2012, as in the check-ins of Foursquare."""
 
 
 def as_ids(column: pl.Series, where: Where, trim: bool = False) -> pl.Series:
@@ -150,10 +152,10 @@ def _exact_if_whole(floats: pl.Series, exact: pl.Series) -> pl.Series:
 
 
 def _dates(texts: pl.Series, where: Where) -> pl.Series:
-    """ISO dates and datetimes as text to Datetime in UTC; without an offset they are taken for UTC."""
+    """ISO dates and datetimes, and _POSTED, as text to Datetime in UTC; without an offset they are taken for UTC."""
     plain = texts.str.replace(r"^(\d{4}-\d\d-\d\d)[Tt]", "$1 ").str.replace(r"[Zz]$", "+0000")
     dates: pl.Series = pl.Series(texts.name, [None] * len(texts), dtype=pl.Datetime("us"))
-    for form in _ISO_FORMATS:
+    for form in (*_ISO_FORMATS, _POSTED):
         parsed = plain.str.to_datetime(form, strict=False, time_unit="us")
         dates = dates.zip_with(dates.is_not_null(), parsed.dt.replace_time_zone(None))
         if dates.null_count() == 0:

@@ -23,7 +23,6 @@ from pydantic import ValidationError
 
 import gaterec
 from gaterec.data.catalog import load_dataset
-from gaterec.data.delimited import first_line
 from gaterec.data.filters import FilterStep, apply_filters
 from gaterec.data.interactions import Interactions, build_interactions
 from gaterec.data.log import Log
@@ -178,13 +177,17 @@ def open_prepared(folder: Path) -> PreparedLog:
         arrays = {
             name: _mapped(folder / f"{name}.npy", dtypes) for name, dtypes in ARRAYS.items() if name != "row" or "row.npy" in about["files"]
         }
-        tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in TABLES if f"{name}.parquet" in about["files"]}
+        tables = {
+            name: pl.read_parquet((folder / f"{name}.parquet").absolute(), glob=False, hive_partitioning=False)
+            for name in TABLES
+            if f"{name}.parquet" in about["files"]
+        }
         users, items = (tables[name].to_series(0).rename(name) for name in ("users", "items"))
         steps = tuple(FilterStep(str(name), *map(int, left)) for name, *left in about["steps"])
         interactions = Interactions(about["name"], users, items, **arrays, digest=about["fingerprint"])
         _check_content(interactions)
-    except (Exception, pl.exceptions.PanicException) as error:  # damaged files make their readers fail in any way
-        raise DataError(f"{folder}: is damaged: {first_line(error)}; prepare the log again") from None
+    except (Exception, pl.exceptions.PanicException):  # damaged files make their readers fail in any way
+        raise DataError(f"{folder}: is damaged: its files can't be read, or don't fit together; prepare the log again") from None
     return PreparedLog(
         interactions, about["source"], tables.get("user_features"), tables.get("item_features"), tuple(map(str, about["notes"])), steps
     )

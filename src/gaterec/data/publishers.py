@@ -78,9 +78,11 @@ def read_ml_20m(archive: Path, scratch: Path) -> Tables:
     """ml-20m.zip: CSV files with a header, in UTF-8; nothing is told about people."""
     ratings = extract_member(archive, "ml-20m/ratings.csv", scratch / "ratings.csv")
     schema = {"userId": pl.Int32, "movieId": pl.Int32, "rating": pl.Float32, "timestamp": pl.Int64}
-    events = pl.read_csv(ratings, schema=schema).rename({"userId": "user_id", "movieId": "item_id"})
+    events = pl.read_csv(ratings, glob=False, schema=schema).rename({"userId": "user_id", "movieId": "item_id"})
     movies = extract_member(archive, "ml-20m/movies.csv", scratch / "movies.csv")
-    films = pl.read_csv(movies, schema={"movieId": pl.String, "title": pl.String, "genres": pl.String}).rename({"movieId": "item_id"})
+    films = pl.read_csv(movies, glob=False, schema={"movieId": pl.String, "title": pl.String, "genres": pl.String}).rename(
+        {"movieId": "item_id"}
+    )
     genres = pl.col("genres").str.replace("(no genres listed)", "", literal=True).str.split("|")
     return Tables(events, None, _films(films, genres))
 
@@ -88,7 +90,7 @@ def read_ml_20m(archive: Path, scratch: Path) -> Tables:
 def read_amazon_ratings(ratings: Path, _scratch: Path) -> Tables:
     """A "ratings only" CSV of the 2014 Amazon data: user, item, rating, timestamp, without a header."""
     schema = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float64, "timestamp": pl.Int64}
-    return Tables(pl.read_csv(ratings, has_header=False, schema=schema))
+    return Tables(pl.read_csv(ratings, glob=False, has_header=False, schema=schema))
 
 
 def read_goodreads(interactions: Path, _scratch: Path) -> Tables:

@@ -1,29 +1,38 @@
-"""Logs from files and frames: RecBole's atomic files, CSV, TSV, Parquet, pandas and Polars.
+"""Logs from files and frames: RecBole's atomic files, CSV, TSV, JSON lines, Parquet, pandas and Polars.
 
 The source is never changed, and whatever is wrong with it comes as one line: where, what was expected, what was found, what to do.
 """
 
 import difflib
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import polars as pl
 
 from gaterec.data.columns import as_found, as_ids, as_number_list, as_numbers, as_text_list, as_times
-from gaterec.data.delimited import Delimited, Where, first_line, open_delimited, shortened
+from gaterec.data.delimited import Delimited, Where, open_delimited, shortened
+from gaterec.data.headers import column_names
+from gaterec.data.json_lines import read_json_lines
 from gaterec.data.log import Log
+from gaterec.data.memory import BYTES_PER_EVENT, available_memory, in_gb
+from gaterec.data.parts import format_of, is_pattern, matching, parts_in
 from gaterec.errors import DataError
+from gaterec.paths import check_regular, open_regular
 from gaterec.settings import Data
 
 Kind = Literal["inter", "user", "item"]
 ATOMIC_TYPES = ("token", "token_seq", "float", "float_seq")
-TEXT_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+TEXT_SEPARATORS = {".csv": ",\t;|", ".tsv": "\t,;|", ".txt": "\t,;|", ".dat": "\t,;|"}
+"""The ending of a text table -> the separators of which, unless field_separator says so, the first that line 1 holds is taken."""
+
 PARQUET = (".parquet", ".pq")
-MAX_COLUMNS = 10_000
-FORMATS = "a .inter, .csv, .tsv (each may be .gz) or .parquet file"
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+FORMATS = "a .inter, .csv, .tsv, .txt, .dat, .jsonl, .ndjson or .json file (each may be .gz), or a .parquet file"
 
 
 class PandasFrame(Protocol):
@@ -59,7 +68,8 @@ def read_log(source: str | Path | pl.DataFrame | pl.LazyFrame | PandasFrame, set
     """The log in a file or a frame, with the `.user` and `.item` files beside a `.inter` file.
 
     Args:
-        source: the path of a file (FORMATS says which), or a pandas or Polars frame.
+        source: the path of a file (FORMATS says which), of a folder of numbered parts, a pattern such as log/*.parquet, or a pandas or
+            Polars frame.
         settings: names of columns, separators, which columns to read.
         name: the dataset's name; by default the file's.
 
@@ -68,22 +78,27 @@ def read_log(source: str | Path | pl.DataFrame | pl.LazyFrame | PandasFrame, set
     """
     try:
         if not isinstance(source, str | Path):
+            _refuse_column_names("DataFrame", settings)
             frame = _as_polars(source)
             return _log(Table("DataFrame", frame, _row_of("DataFrame")), {}, settings, name or "frame")
         path = Path(source)
-        _check_file(path)
-        return _log(_read_table(path, settings), _siblings(path), settings, name or _stem(path))
-    except pl.exceptions.PanicException as error:
-        raise DataError(f"{shortened(str(source))}: can't be read: {first_line(error)}") from None
+        files = _files(path)
+        if files == [path]:
+            return _log(_read_table(path, settings), _siblings(path), settings, name or _stem(path))
+        note = f"{path}: {len(files):,} files are read as one log, from {files[0].name} to {files[-1].name}"
+        table = _joined(path, [_read_table(file, settings) for file in files])
+        return _log(table, {}, settings, name or _stem(path.parent if is_pattern(path) else path), [note])
+    except pl.exceptions.PanicException:
+        raise DataError(f"{shortened(str(source))}: can't be read: its content is damaged; write it again") from None
 
 
-def _log(table: Table, siblings: Mapping[Kind, Path], settings: Data, name: str) -> Log:
+def _log(table: Table, siblings: Mapping[Kind, Path], settings: Data, name: str, notes: Sequence[str] = ()) -> Log:
     user, item = settings.USER_ID_FIELD, settings.ITEM_ID_FIELD
     if len({user, item, settings.TIME_FIELD}) < 3:
         raise DataError(
             f"USER_ID_FIELD, ITEM_ID_FIELD and TIME_FIELD: expected three different columns, found {user}, {item}, {settings.TIME_FIELD}"
         )
-    notes: list[str] = []
+    notes = list(notes)
     events = _typed(_chosen(table, "inter", settings), (user, item), _time_column(table, settings, notes), settings, notes)
     features: dict[Kind, pl.DataFrame] = {}
     for kind, path in siblings.items():
@@ -227,21 +242,29 @@ def _listed(names: Iterable[str]) -> str:
 
 def _read_table(path: Path, settings: Data) -> Table:
     """A file of any known format; at least one row."""
-    suffix = _format(path)
-    if suffix in PARQUET:
-        table = _read_parquet(path)
+    suffix = format_of(path)
+    if suffix in PARQUET or suffix in JSON_LINES:
+        _refuse_column_names(str(path), settings)
+        table = _read_parquet(path) if suffix in PARQUET else _read_json(path)
     elif suffix in TEXT_SEPARATORS:
-        separator = TEXT_SEPARATORS[suffix] if settings.field_separator == "\t" else settings.field_separator
-        _check_separator(separator)
-        file = open_delimited(path, separator, quoted=True)
-        table = _text_table(file, file.header(), settings)
+        separators = TEXT_SEPARATORS[suffix] if settings.field_separator == "\t" else settings.field_separator
+        _check_separator(separators[0])
+        file = open_delimited(path, separators, quotes=True, headed=settings.column_names is None)
+        table = _text_table(file, column_names(file, settings), settings)
     elif suffix in (".inter", ".user", ".item"):
-        table = _read_atomic(path, settings)
+        table = _read_atomic(path, settings if suffix == ".inter" else settings.model_copy(update={"column_names": None}))
     else:
         raise DataError(f"{path}: expected {FORMATS}, found {suffix or 'a name without an ending'}")
     if table.frame.height == 0:
         raise DataError(f"{path}: expected rows after the header, found none")
     return table
+
+
+def _refuse_column_names(source: str, settings: Data) -> None:
+    if settings.column_names is not None:
+        raise DataError(
+            f"column_names: {source} names its columns itself; leave column_names out (it is for text files without a header line)"
+        )
 
 
 def _check_separator(separator: str) -> None:
@@ -251,15 +274,15 @@ def _check_separator(separator: str) -> None:
 
 def _read_atomic(path: Path, settings: Data) -> Table:
     _check_separator(settings.field_separator)
-    file = open_delimited(path, settings.field_separator, quoted=False)
+    file = open_delimited(path, settings.field_separator, quotes=False, headed=settings.column_names is None)
     types: dict[str, str] = {}
     names: list[str] = []
-    for field in file.header():
+    for field in column_names(file, settings, typed=True):
         name, colon, kind = field.rpartition(":")
         if not colon or kind not in ATOMIC_TYPES:
             raise DataError(
                 f"{path}:1: {shortened(field)}: expected name:type with one of the types {', '.join(ATOMIC_TYPES)}, "
-                f"found {shortened(kind) if colon else 'no type'}; mend the header, or check field_separator"
+                f"found {shortened(kind) if colon else 'no type'}; correct the {'header' if file.headed else 'setting column_names'}, or check field_separator"
             )
         names.append(name)
         types[name] = kind
@@ -267,8 +290,6 @@ def _read_atomic(path: Path, settings: Data) -> Table:
 
 
 def _text_table(file: Delimited, names: list[str], settings: Data) -> Table:
-    if len(names) > MAX_COLUMNS:
-        raise DataError(f"{file.path}:1: expected at most {MAX_COLUMNS:,} columns, found {len(names):,}; is the separator right?")
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
         raise DataError(f"{file.path}:1: {shortened(name)!r}: expected every column once, found it {times} times; rename one")
@@ -278,13 +299,57 @@ def _text_table(file: Delimited, names: list[str], settings: Data) -> Table:
 
 
 def _read_parquet(path: Path) -> Table:
+    """A Parquet file. How many rows it has stands in its metadata, so one that does not fit into memory is refused before it is read."""
     try:
-        if path.stat().st_size == 0:
+        size = check_regular(path).st_size
+        if size == 0:
             raise DataError(f"{path}: expected Parquet, found an empty file")
-        frame = pl.read_parquet(path.absolute(), glob=False, hive_partitioning=False)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError) as error:
-        raise DataError(f"{path}: can't be read as Parquet: {first_line(error)}; write the file again") from None
+        scan = pl.scan_parquet(path.absolute(), glob=False, hive_partitioning=False)
+        width = sum(8 if dtype.is_numeric() else 16 for dtype in scan.collect_schema().dtypes())
+        rows = int(scan.select(pl.len()).collect().item())
+        needed, free = rows * max(BYTES_PER_EVENT, 2 * width), available_memory()
+        if needed > free:
+            raise DataError(
+                f"{path}: expected a log that fits into memory, found {rows:,} rows in a file of {size:,} bytes, which need about "
+                f"{in_gb(needed)} where {in_gb(free)} are free; give fewer rows or columns, or use a machine with more memory"
+            )
+        frame = scan.collect()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or 'it is no sound Parquet file'}") from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError):
+        raise DataError(f"{path}: can't be read as Parquet: it is damaged, cut short or another format; write the file again") from None
     return Table(str(path), frame, _row_of(str(path)))
+
+
+def _read_json(path: Path) -> Table:
+    frame, lines = read_json_lines(path)
+    return Table(str(path), frame, lambda row: f"{path}:{lines[row]}")
+
+
+def _joined(path: Path, tables: Sequence[Table]) -> Table:
+    """The parts of a log as one table; all must have the same columns, but for JSON lines, where a key may be missing."""
+    first = tables[0]
+    loose = format_of(Path(first.source)) in JSON_LINES
+    frames = [first.frame]
+    for table in tables[1:]:
+        frame = table.frame
+        if not loose and (set(frame.columns) != set(first.frame.columns) or table.types != first.types):
+            raise DataError(
+                f"{table.source}: expected the columns of {first.source} ({_listed(first.frame.columns)}), "
+                f"found {_listed(frame.columns)}; parts of one log have equal columns"
+            )
+        frames.append(frame)
+    try:
+        joined = pl.concat(frames, how="diagonal_relaxed")
+    except pl.exceptions.PolarsError:
+        raise DataError(f"{path}: expected parts with columns of one type, found several; write all parts alike") from None
+    ends = list(accumulate(frame.height for frame in frames))
+
+    def where(row: int) -> str:
+        part = bisect_right(ends, row)
+        return tables[part].where(row - (ends[part - 1] if part else 0))
+
+    return Table(str(path), joined, where, first.types)
 
 
 def _as_polars(source: object) -> pl.DataFrame:
@@ -296,13 +361,23 @@ def _as_polars(source: object) -> pl.DataFrame:
         frame = source.lazy().collect() if isinstance(source, pl.DataFrame | pl.LazyFrame) else pl.from_pandas(source)
     except ImportError:
         raise DataError("DataFrame: pandas frames are read through Arrow: pip install pyarrow") from None
-    except (Exception, pl.exceptions.PanicException) as error:  # a query can fail in any way, and so can Arrow
-        raise DataError(f"DataFrame: can't be read: {first_line(error)}; make every column hold values of one type") from None
+    except (Exception, pl.exceptions.PanicException):  # a query can fail in any way, and so can Arrow
+        raise DataError(f"DataFrame: can't be read{_mixed_column(source)}; make every column hold values of one type") from None
     if not isinstance(frame, pl.DataFrame):
         raise DataError(f"DataFrame: expected a frame, found {type(source).__name__}")
     if frame.height == 0:
         raise DataError("DataFrame: expected rows, found none")
     return frame
+
+
+def _mixed_column(source: Any) -> str:
+    """Which column of a pandas frame can't be read, where it is one."""
+    for name in getattr(source, "columns", ()):
+        try:
+            pl.from_pandas(source[[name]])
+        except Exception:
+            return f": column {shortened(str(name))} holds values of several types"
+    return ""
 
 
 def _row_of(source: str) -> Where:
@@ -313,9 +388,15 @@ def _row_of(source: str) -> Where:
 # -- paths ------------------------------------------------------------------------------------------------------------------------
 
 
-def _format(path: Path) -> str:
-    """The ending that tells the format, without .gz."""
-    return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+def _files(path: Path) -> list[Path]:
+    """The file of this path, or the parts of a log in the folder or under the pattern that it is. All are regular files."""
+    try:
+        files = matching(path) if is_pattern(path) else parts_in(path) if path.is_dir() else [path]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: can't be read: {getattr(error, 'strerror', None) or 'it is no path'}") from None
+    for file in files or [path]:
+        _check_file(file)
+    return files
 
 
 def _stem(path: Path) -> str:
@@ -324,7 +405,7 @@ def _stem(path: Path) -> str:
 
 def _siblings(path: Path) -> dict[Kind, Path]:
     """The `.user` and `.item` files beside a `.inter` file."""
-    if _format(path) != ".inter":
+    if format_of(path) != ".inter":
         return {}
     found: dict[Kind, Path] = {}
     kinds: tuple[Kind, ...] = ("user", "item")
@@ -340,16 +421,13 @@ def _check_file(path: Path) -> None:
     """Refuses what is no regular, readable file (reading a pipe could wait forever)."""
     try:
         if path.is_dir():
-            inside = sorted(file.name for file in path.iterdir() if _format(file) in (".inter", *TEXT_SEPARATORS, *PARQUET))
+            inside = sorted(file.name for file in path.iterdir() if format_of(file) in (".inter", *TEXT_SEPARATORS, *JSON_LINES, *PARQUET))
             hint = f"; name the file in it: {path / inside[0]}" if inside else ""
             raise DataError(f"{path}: expected {FORMATS}, found a folder{hint}")
-        if not path.exists():
-            near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*")], n=1)
-            raise DataError(f"{shortened(str(path), 300)}: there is no such file{f'; did you mean {near[0]}?' if near else ''}")
-        if not path.is_file():
-            raise DataError(f"{path}: expected {FORMATS}, found something that is not a regular file")
-        with path.open("rb"):
+        with open_regular(path):
             pass
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
-        raise DataError(f"{shortened(str(path), 300)!r}: can't be read: {reason}") from None
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*")], n=1)
+        raise DataError(f"{shortened(str(path), 300)}: there is no such file{f'; did you mean {near[0]}?' if near else ''}") from None
+    except OSError as error:
+        raise DataError(f"{shortened(str(path), 300)}: can't be read: {error.strerror or 'it is no path'}") from None

@@ -5,13 +5,16 @@ ever unpacked under a name that the archive chose, and the bytes are counted whi
 """
 
 import gzip
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from gaterec.data.memory import available_memory, in_gb
 from gaterec.errors import DataError
+from gaterec.paths import open_regular
 
 MEMBER_LIMIT = 4_000_000_000
 """The largest member of a zip, in bytes; ml-20m's ratings.csv has 533 million."""
@@ -45,8 +48,10 @@ def extract_member(archive: Path, member_suffix: str, target: Path, *, limit: in
                 raise DataError(f"{where}: expected at most {limit:,} bytes, found {member.file_size:,}")
             with opened.open(member) as source, target.open("wb") as sink:
                 _copy(source, sink, limit, where)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{where}: expected a sound zip file, found: {error or type(error).__name__}") from None
+    except (NotImplementedError, RuntimeError):
+        raise DataError(f"{where}: expected a plain zip file, found an encrypted one or an unknown compression") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        raise DataError(f"{where}: expected a sound zip file, found a damaged one, one that was cut short, or another file") from None
     except OSError as error:
         raise DataError(f"{where}: can't be unpacked to {target} ({error.strerror or error})") from None
     return target
@@ -63,10 +68,49 @@ def gzip_blocks(path: Path, *, limit: int = GZIP_LIMIT, block: int = BLOCK) -> I
     try:
         with gzip.open(path, "rb") as file:
             yield from _whole_lines(file, path, limit, block)
-    except (EOFError, zlib.error) as error:
-        raise DataError(f"{path}: expected a whole gzip file, found: {error}") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise DataError(f"{path}: expected a whole gzip file, found a damaged one, one that was cut short, or another file") from None
     except OSError as error:
-        raise DataError(f"{path}: expected a gzip file that can be read, found: {error.strerror or error}") from None
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
+
+
+def read_gzip(path: Path, *, limit: int | None = None, counted: int = GZIP_LIMIT) -> bytes:
+    """All that a gzip file unpacks to, in memory.
+
+    Args:
+        path: the file.
+        limit: the most bytes that it may unpack to; by default half of the memory that is free, as the table is made beside it.
+        counted: beyond the limit nothing is kept, but counted for the message, up to this many bytes.
+
+    Raises:
+        DataError: no gzip file, damaged, cut short, or larger than the limit.
+    """
+    limit = available_memory() // 2 if limit is None else limit
+    kept = io.BytesIO()
+    total = 0
+    try:
+        with open_regular(path) as packed, gzip.open(packed) as file:
+            while chunk := file.read(_COPY):
+                total += len(chunk)
+                if total <= limit:
+                    kept.write(chunk)
+                else:
+                    kept = io.BytesIO()
+                    if total > counted:
+                        break
+    except EOFError:
+        raise DataError(f"{path}: the gzip data ends too early: the file was cut short; copy or download it again") from None
+    except (gzip.BadGzipFile, zlib.error):
+        raise DataError(f"{path}: expected gzip data, found damaged data; copy or download the file again") from None
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
+    if total > limit:
+        more = "more than " if total > counted else ""
+        raise DataError(
+            f"{path}: expected at most {limit:,} bytes when unpacked (half of the free memory), found {more}{total:,} bytes ({in_gb(total)}); "
+            "unpack the file (gunzip -k) and give the unpacked one, or use a machine with more memory"
+        )
+    return kept.getvalue()
 
 
 def _whole_lines(file: gzip.GzipFile, path: Path, limit: int, block: int) -> Iterator[bytes]:
