@@ -12,7 +12,7 @@ from statistics import median
 
 from benchmarks.harness import Benchmark, Options, Row, in_turns, ratio
 from gaterec.serve.events import Event, open_store
-from gaterec.serve.sqlite_events import INSERT, SETTINGS, TABLES
+from gaterec.serve.sqlite_events import INSERT, NAMES, SETTINGS, TABLES
 
 EVENTS = 200
 """Of each writer, in a round."""
@@ -26,7 +26,7 @@ def bare(file: Path) -> float:
             connection.execute(statement)
         begin = time.perf_counter()
         for number in range(EVENTS):
-            connection.execute(INSERT, ("person 0", f"item {number}", float(number), f"0-{number}"))
+            connection.execute(INSERT.format(NAMES[0]), ("person 0", f"item {number}", float(number), f"0-{number}"))
         return (time.perf_counter() - begin) / EVENTS
 
 

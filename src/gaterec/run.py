@@ -331,6 +331,7 @@ def _info(
             "people": len(interactions.users) - 1,
             "items": len(interactions.items) - 1,
             "events": len(interactions.item),
+            "times": [interactions.time.min().item(), interactions.time.max().item()],
         },
         "protocol": protocol,
         "best_epoch": course.best_epoch,

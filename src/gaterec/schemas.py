@@ -6,6 +6,7 @@ Ids are the outside world's own; numbers are taken as their text.
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 MAX_K = 1000
 MAX_HISTORY = 1000
@@ -36,6 +37,20 @@ Id = Annotated[
 ]
 """A person's or an item's id: text of 1 to 512 bytes in UTF-8, or a whole number, which is taken as its text."""
 Value = Annotated[str, StringConstraints(max_length=ID_LENGTH), AfterValidator(_clean)]
+
+
+LATEST = 1e11
+"""Larger timestamps are not in seconds since 1970 (the year 5138) but in a smaller unit."""
+
+
+def _seconds(value: float) -> float:
+    if value > LATEST:
+        unit, size = next(
+            ((unit, size) for unit, size in (("milliseconds", 1e3), ("microseconds", 1e6)) if value / size < LATEST), ("nanoseconds", 1e9)
+        )
+        told = f"expected seconds since 1970, found {value:.15g}, which looks like {unit}: divide it by {size:,.0f}"
+        raise PydanticCustomError("seconds", "{told}", {"told": told})
+    return value
 
 
 class Question(BaseModel):
@@ -85,9 +100,9 @@ class EventRequest(Question):
 
     user: Id = Field(description="who chose; someone new is welcome")
     item: Id = Field(description="what, an item that the run knows")
-    timestamp: float | None = Field(
-        None, ge=0, le=1e11, allow_inf_nan=False, description="when, in seconds since 1970; now where it is left out"
-    )
+    timestamp: (
+        Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"maximum": LATEST}), AfterValidator(_seconds)] | None
+    ) = Field(None, description="when, in seconds since 1970; now where it is left out")
     id: Id | None = Field(None, description="a name of this event alone: sent again, it counts once")
 
 

@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 
 from gaterec.serve import sqlite_events
-from gaterec.serve.event_database import SCHEMA
-from gaterec.serve.events import Deleted, Event, EventError, EventsError, EventStore, StoreBusy, open_store
+from gaterec.serve.events import DamagedError, Deleted, Event, EventError, EventsError, EventStore, StoreBusy, open_store
+from gaterec.serve.sqlite_events import PARTS, SCHEMA, SqliteDatabase
 from tests import postgres
 
 KILLS = int(os.environ.get("GATEREC_KILLS", "5"))
 """How often a process is killed while it adds events; 50 is what docs/serving.md tells of."""
+
+PAGE = 4096
+"""The bytes of a page of SQLite's."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -243,7 +246,9 @@ def test_a_deletion_comes_after_what_was_sent_before_it(store: EventStore) -> No
 def test_a_deletion_leaves_no_byte_in_the_files(tmp_path: Path) -> None:
     dice = random.Random(1)
     store = open_store(tmp_path / "events.db")
-    people = [f"person-{dice.random():.12f}" for _ in range(100)]
+    assert isinstance(store._database, SqliteDatabase)
+    names = iter(f"person-{dice.random():.12f}" for _ in range(100 * PARTS))
+    people = [name for name in names if store._database._part(name) == "events_00"]  # in one table, of many pages
     for turn in range(15):
         for _ in range(10):
             events = [Event(one, f"item-of-{one}", dice.random(), f"id-of-{one}-{dice.random()}") for one in dice.choices(people, k=20)]
@@ -343,16 +348,24 @@ def test_places_that_can_not_be_used_are_told_in_one_line(tmp_path: Path, monkey
 def test_a_file_that_breaks_under_way_is_told_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "events.db"
     store = open_store(file)
-    add(store, *(Event(f"p{number}", "i", 1.0) for number in range(500)))
+    add(store, *(Event(f"person {number}", "i", 1.0) for number in range(500)))
     store.close()
-    with file.open("r+b") as stream:
-        stream.seek(6 * 4096)  # past the roots of the tables
-        stream.write(b"\xff" * (file.stat().st_size - 6 * 4096))
+    damage(file, b"person")
     store = open_store(file)
-    for use in (lambda: store.events_of([f"p{number}" for number in range(500)]), lambda: add(store, Event("p1", "i", 1.0))):
-        with pytest.raises(EventsError, match=r"^events: .*events\.db: .*malformed"):
+    for use in (lambda: store.events_of([f"person {number}" for number in range(500)]), lambda: add(store, Event("person 1", "i", 1.0))):
+        with pytest.raises(DamagedError, match=r"^events: .*events\.db: .*malformed"):
             use()
     store.close()
+
+
+def damage(file: Path, content: bytes) -> None:
+    """Break every page that holds the content."""
+    pages = file.read_bytes()
+    whole = b"".join(
+        b"\xff" * PAGE if content in pages[begin : begin + PAGE] else pages[begin : begin + PAGE] for begin in range(0, len(pages), PAGE)
+    )
+    assert whole != pages
+    file.write_bytes(whole)
 
 
 def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:

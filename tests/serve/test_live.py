@@ -86,10 +86,14 @@ def test_reload_over_http(runs: Path, make: Make) -> None:
         assert 'gaterec_reloads_total{outcome="refused"} 1.0' in client.get("/metrics").text
 
 
-def test_a_changed_folder_is_noticed(runs: Path, make: Make) -> None:
+def test_a_changed_folder_is_noticed(runs: Path, tmp_path: Path, make: Make) -> None:
+    bad = add(runs, "bad").rename(tmp_path / "bad")
+    damage(bad)
     with make(folder=runs, watch=0.02) as client:
-        damage(add(runs, "bad"))
-        time.sleep(0.2)
+        bad.rename(runs / "bad")
+        until = time.monotonic() + 20
+        while 'outcome="refused"' not in client.get("/metrics").text and time.monotonic() < until:
+            time.sleep(0.02)
         assert client.get("/version").json()["model"] == "first"
         add(runs, "good")
         until = time.monotonic() + 20

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -50,6 +51,7 @@ from gaterec.serve.batching import BusyError
 from gaterec.serve.catalogue import check_text, find_items, find_users, item_answer, model_answer
 from gaterec.serve.events import Event, EventsError
 from gaterec.serve.guard import BROKEN, Guard
+from gaterec.serve.live import Loaded
 from gaterec.serve.problems import problem
 from gaterec.serve.service import PersonRequest, Service, SimilarRequest
 
@@ -58,6 +60,9 @@ PAGE = Path(__file__).with_name("page")
 SWAGGER = Path(fastapi_offline.__file__).with_name("static")
 CLOCKS = 60.0
 """So many seconds may a client's clock be ahead."""
+CLOCK = 1e8
+"""Timestamps below this one (March 1973) are positions, days or another unit, not seconds since 1970."""
+DAY = 86_400
 SHOWN = 20
 OF_THE_MODEL = frozenset({"/recommend", "/explain", "/similar", "/person"})
 """Paths whose requests wait for the thread that has the model."""
@@ -114,6 +119,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
     """The server as an ASGI application; at its end it answers what waits and closes the store."""
     live, store, metrics = service.live, service.store, service.metrics
     reloading = asyncio.Lock()
+    deleting = ThreadPoolExecutor(1, "gaterec delete")
 
     async def reload() -> ReloadAnswer:
         async with reloading:
@@ -143,7 +149,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
     async def expire(days: float) -> None:
         while True:
             try:
-                gone = await asyncio.to_thread(store.expire, time.time() - days * 86_400)
+                gone = await asyncio.to_thread(store.expire, time.time() - days * DAY)
                 LOG.info("%s events older than %g days deleted", f"{gone:,}", days)
             except EventsError as error:
                 LOG.warning("events can't be expired: %s", error)
@@ -160,6 +166,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await asyncio.to_thread(deleting.shutdown)
         await asyncio.to_thread(service.close)
         await asyncio.to_thread(store.close)
 
@@ -187,12 +194,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
     @app.post("/events", tags=["users"], response_model=EventAnswer, status_code=201)
     async def add_event(asked: EventRequest) -> Response:
         """One more event of a person: durable when this answers, and part of the next answer."""
-        now = time.time()
-        stamp = now if asked.timestamp is None else asked.timestamp
-        if stamp > now + CLOCKS:
-            raise RequestError(
-                f"timestamp: expected a time that is past, found one {stamp - now:,.0f} seconds from now; seconds since 1970 are meant"
-            )
+        stamp = time.time() if asked.timestamp is None else _past(asked.timestamp, live.current, options.retention)
         if not live.current.recommender.knows(asked.item):
             raise RequestError(f"item {asked.item[:80]!r}: the run knows no such item")
         (new,) = await store.add([Event(asked.user, asked.item, stamp, asked.id)])
@@ -234,8 +236,11 @@ def make_app(service: Service, options: Options) -> ASGIApp:
     @app.delete("/users/{user:id}", tags=["users"], response_model=DeleteAnswer)
     async def delete(user: IdInPath) -> Response:
         """Delete all events of a user; later answers use nothing that the run learned about the user."""
-        deleted = await asyncio.to_thread(store.delete, check_text("user", user))
-        await service.forget(user)
+        check_text("user", user)
+        try:  # in a thread of their own: many deletions must not take the threads that other requests wait for
+            deleted = await asyncio.get_running_loop().run_in_executor(deleting, store.delete, user)
+        finally:  # what was deleted before a failure too
+            await service.forget(user)
         return _sent(DeleteAnswer(user=user, deleted=deleted.events, left=_left(service, user)))
 
     @app.get("/similar", tags=["items"], response_model=SimilarAnswer)
@@ -278,9 +283,9 @@ def make_app(service: Service, options: Options) -> ASGIApp:
 
     @app.get("/ready", tags=["server"], response_model=HealthAnswer)
     async def ready() -> Response:
-        """Whether it can answer: 503 where the store can't be read."""
-        if not await asyncio.to_thread(store.alive):
-            raise EventsError("the store of events can't be read")
+        """Whether the server can answer: 503, with the reason, where the store of events can't be used."""
+        if store.fault:
+            raise EventsError(store.fault)
         return _sent(HealthAnswer(status="ready"))
 
     @app.get("/metrics", tags=["server"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
@@ -313,6 +318,30 @@ def make_app(service: Service, options: Options) -> ASGIApp:
 def _sent(answer: BaseModel, status: int = 200) -> Response:
     """An answer as it goes out, without being checked once more."""
     return Response(answer.model_dump_json(), status, media_type="application/json")
+
+
+def _past(stamp: float, loaded: Loaded, retention: float | None) -> float:
+    """The timestamp of an event, in seconds since 1970.
+
+    Raises:
+        RequestError: it is in the future, so old that retention would delete the event at once, or in another unit.
+    """
+    now = time.time()
+    if stamp > now + CLOCKS:
+        raise RequestError(
+            f"timestamp: expected a time that is past, found one {stamp - now:,.0f} seconds from now; give it in seconds since 1970"
+        )
+    if retention is not None and stamp < now - retention * DAY:
+        raise RequestError(
+            f"timestamp: {stamp:.15g} is {(now - stamp) / DAY:,.1f} days ago, and events older than {retention:g} days are deleted; give it in seconds "
+            "since 1970, or leave it out for an event of now"
+        )
+    if stamp < CLOCK and loaded.last_time >= CLOCK:
+        raise RequestError(
+            f"timestamp: expected seconds since 1970, as the times of the log are of a clock, found {stamp:.15g}, which is in {time.gmtime(stamp).tm_year}; "
+            "leave it out for an event of now"
+        )
+    return stamp
 
 
 def _left(service: Service, user: str) -> list[str]:

@@ -1,13 +1,15 @@
 """What there is to look up: items by title, users by id, and the run itself. Read from its tables, beside the thread that has the model."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from gaterec.errors import RequestError
 from gaterec.recommend import Recommender
 from gaterec.schemas import Curve, Item, ItemAnswer, ModelAnswer
-from gaterec.serve.live import Loaded
+
+if TYPE_CHECKING:
+    from gaterec.serve.live import Loaded
 
 CURVES = 6
 """So many curves of validation figures at most."""
@@ -48,7 +50,7 @@ def find_users(recommender: Recommender, text: str, limit: int) -> list[str]:
     return ids.gather_every(max(1, len(ids) // limit)).head(limit).to_list()
 
 
-def model_answer(loaded: Loaded) -> ModelAnswer:
+def model_answer(loaded: "Loaded") -> ModelAnswer:
     """The run's figures and curves."""
     info = loaded.recommender.info
     epochs = info["epochs"]

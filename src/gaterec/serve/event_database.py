@@ -10,8 +10,6 @@ from gaterec.errors import GaterecError, RequestError
 
 ID_BYTES = 512
 """The longest id of a person, an item or an event, in UTF-8: two of them fit into an entry of PostgreSQL's indexes."""
-SCHEMA = 1
-"""The version of the tables."""
 END = 2**63 - 1
 """No event has a higher number in order of arrival."""
 
@@ -22,6 +20,14 @@ class EventsError(GaterecError):
 
 class StoreBusy(EventsError):  # noqa: N818, a state that passes
     """More events wait to be written than the store takes: try again shortly."""
+
+
+class StoreLost(EventsError):  # noqa: N818, a state that may pass
+    """The files of the store are not those that were opened: what is written now would be gone after a restart."""
+
+
+class DamagedError(EventsError):
+    """A record that can't be read or written; others may be whole."""
 
 
 class EventError(RequestError):
@@ -105,7 +111,7 @@ C = TypeVar("C", bound=Closing)
 class Database(Protocol[C]):
     """What keeps events.
 
-    Each method but `open`, `connect` and `told` gets a connection that no one else uses meanwhile. What it writes is durable when it returns; when it
+    A method that gets a connection is the only one to use it meanwhile. What it writes is durable when it returns; when it
     raises, the connection is closed, which undoes what was not committed.
 
     Attributes:
@@ -122,8 +128,26 @@ class Database(Protocol[C]):
     def connect(self) -> C:
         """A new connection."""
 
+    def close(self) -> None:
+        """Let go of what `open` holds; all connections are closed."""
+
+    def reopen(self) -> None:
+        """Open the store again after StoreLost, if it is the same store; all connections are closed. Raises StoreLost where it is not."""
+
+    def check(self) -> None:
+        """Raises StoreLost where the files are not those that were opened. Called after each use, before anything is acknowledged: it is quick."""
+
+    def examine(self, connection: C) -> None:
+        """Raises StoreLost where the content is that of another store."""
+
+    def probe(self, connection: C) -> None:
+        """Write something, to see whether it can be written."""
+
     def told(self, error: Exception) -> str:
         """What the database said, in one line without passwords."""
+
+    def damaged(self, error: BaseException) -> bool:
+        """Whether the error is of some records alone."""
 
     def stale(self, connection: C) -> bool:
         """Whether an idle connection has ended meanwhile."""
@@ -132,19 +156,19 @@ class Database(Protocol[C]):
         """Keep events, all or none; False for those that were there."""
 
     def items_of(self, connection: C, users: Sequence[str], limit: int) -> Iterable[tuple[str, str]]:
-        """(user, item) of the latest events of each person, in order of time, then of arrival; no user comes twice in `users`."""
+        """(user, item) of the latest events of each user, in order of time, then of arrival; no user comes twice in `users`."""
 
     def delete(self, connection: C, user: str) -> int:
-        """Delete a person's events, mark them as forgotten; how many events there were."""
+        """Delete a user's events, mark the user as forgotten; how many events there were."""
 
     def marked(self, connection: C, users: Sequence[str]) -> set[str]:
-        """Those of them who are marked as forgotten."""
+        """Those of the users who are marked as forgotten."""
 
     def expire(self, connection: C, older_than: float, after: int, size: int) -> tuple[int, int | None]:
-        """Delete old events among the next `size` in order of arrival after number `after`; how many, and where to go on (None: at the end)."""
+        """Delete old events of the next slice, of about `size` events, after number `after`; how many, and where to go on (None: at the end)."""
 
-    def wipe(self, connection: C) -> None:
-        """See to it that what was deleted is in no file any more, as far as the database can."""
+    def clear(self, connection: C) -> bool:
+        """Clear what was deleted from the log too, as far as the database can; False where that has to be tried again."""
 
     def count(self, connection: C) -> int:
         """How many events there are."""

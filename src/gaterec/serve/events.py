@@ -6,6 +6,7 @@ answered before the commit. Reads take connections of their own and see all that
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections import defaultdict, deque
@@ -19,19 +20,32 @@ from typing import Any, TypeVar
 
 from gaterec.addresses import shown
 from gaterec.serve.event_database import (
+    DamagedError,
     Database,
     Deleted,
     Event,
     EventError,
     EventsError,
     StoreBusy,
+    StoreLost,
     check_id,
     possible,
 )
 from gaterec.serve.postgres_events import PostgresDatabase
 from gaterec.serve.sqlite_events import SqliteDatabase
 
-__all__ = ["Deleted", "Event", "EventError", "EventStore", "EventsError", "StoreBusy", "check_id", "open_store"]
+__all__ = [
+    "DamagedError",
+    "Deleted",
+    "Event",
+    "EventError",
+    "EventStore",
+    "EventsError",
+    "StoreBusy",
+    "StoreLost",
+    "check_id",
+    "open_store",
+]
 
 LIMIT = 1000
 """So many of a person's latest events are read, unless told: more than any window, so that what was seen is known too."""
@@ -43,6 +57,17 @@ SLICE = 2000
 """So many events are looked through for old ones in one transaction."""
 COUNTING = 0.01
 """The share of the time that may go into counting events."""
+
+LOOK = 0.5
+"""The seconds between two looks at whether the store can be read and written and is the one that was opened."""
+LOST = 2.0
+"""The seconds for which a store whose files were exchanged is left alone, so that every process that has it open lets go of the files first."""
+SILENCE = 5.0
+"""A store at which no look came to an end for so many seconds can't be used."""
+CLEARING = 5.0
+"""The seconds after which a deletion no longer tries to clear the log, because another process reads it."""
+
+LOG = logging.getLogger("gaterec.serve")
 
 T = TypeVar("T")
 
@@ -97,10 +122,19 @@ class EventStore:
         self._work: deque[_Work] = deque()
         self._waiting = 0  # events in _work
         self._idle: list[Any] = []  # connections
+        self._lent = 0  # connections in use
         self._closed = False
+        self._lost: StoreLost | None = None
+        self._lost_since = 0.0
+        self._unwritten: str | None = None  # why the last write failed
+        self._unread: str | None = None  # why the last look failed
+        self._looked, self._looking = time.monotonic(), threading.Lock()
         self._counted, self._count_again = 0, 0.0
         self._writer = threading.Thread(target=self._write, name="gaterec events", daemon=True)
         self._writer.start()
+        self._end = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="gaterec events watch", daemon=True)
+        self._watcher.start()
 
     # -- writing -------------------------------------------------------------------------------------------------------------------
 
@@ -128,26 +162,28 @@ class EventStore:
     def delete(self, user: str) -> Deleted:
         """Delete all events of a person, mark them as forgotten. What they do from then on is a new person's. It blocks.
 
-        On SQLite nothing of them is left in the files when it returns, for which the file is written anew while new events wait (a second or so for a
-        million events); a PostgreSQL server clears its files in its own time.
+        On SQLite nothing of them is left in the files when it returns, for which the events of one user in 64 are written anew; new events wait
+        meanwhile (about 30 ms for a million events). A PostgreSQL server clears its files in its own time.
 
         Raises:
             EventError: nobody can have this id.
-            EventsError: the database failed, or another process kept it from clearing the files: delete again.
+            EventsError: the database failed, or another process kept it from clearing the log: delete again.
         """
         check_id("user", user)
-
-        def errand(connection: Any) -> Deleted:
-            deleted = Deleted(self._database.delete(connection, user))
-            self._database.wipe(connection)
-            return deleted
-
-        return self._errand(errand)
+        deleted = Deleted(self._errand(partial(self._database.delete, user=user)))
+        until = time.monotonic() + CLEARING
+        while not self._errand(self._database.clear):  # other events may be written between two attempts
+            if time.monotonic() > until:
+                raise EventsError(
+                    f"events: {self.shown}: deleted, but its write-ahead log may still hold it, as another process reads the file; delete again"
+                )
+            time.sleep(0.05)
+        return deleted
 
     def expire(self, older_than: float) -> int:
         """Delete all events with a timestamp below this one, a slice at a time, between which others write; how many. It blocks.
 
-        No reader sees them any more. In the files of SQLite, fragments can stay until their place is used again or somebody is deleted.
+        No reader sees them any more. In the files of SQLite, fragments can stay until their place is used again or their user is deleted.
 
         Raises:
             EventsError: the database failed, or the store is closed.
@@ -187,7 +223,10 @@ class EventStore:
                     work.future.set_exception(error)
             else:
                 for work, result in zip(works, results, strict=True):
-                    work.future.set_result(result)
+                    if isinstance(result, Exception):
+                        work.future.set_exception(result)
+                    else:
+                        work.future.set_result(result)
 
     def _next(self) -> list[_Work]:
         """An errand, or all events that wait as far as one transaction takes them; waits for work, nothing when the store is closed."""
@@ -202,11 +241,26 @@ class EventStore:
             return works
 
     def _done(self, works: Sequence[_Work]) -> list[Any]:
+        """A result, or an error, for each."""
         if errand := works[0].errand:
             return [self._with_connection(errand)]
         events = [event for work in works for event in work.events]
-        kept = iter(self._with_connection(lambda connection: self._database.insert(connection, events)))
+        try:
+            kept = iter(self._with_connection(lambda connection: self._database.insert(connection, events)))
+        except DamagedError as error:  # a page of one user, say: the others' events are kept
+            return [error] if len(works) == 1 else [self._alone(work) for work in works]
+        except EventsError as error:
+            self._unwritten = str(error)
+            raise
+        self._unwritten = None
         return [list(islice(kept, len(work.events))) for work in works]
+
+    def _alone(self, work: _Work) -> Any:
+        try:
+            (result,) = self._done([work])
+        except EventsError as error:
+            return error
+        return result
 
     # -- reading -------------------------------------------------------------------------------------------------------------------
 
@@ -246,13 +300,69 @@ class EventStore:
             self._count_again = end + (end - begin) / COUNTING
         return self._counted
 
+    # -- whether it can be used ------------------------------------------------------------------------------------------------------
+
+    @property
+    def fault(self) -> str | None:
+        """Why it can't be used, in one line; None where it can. As of the last look, LOOK seconds ago at most, so that it never blocks."""
+        if self._closed or not self._writer.is_alive():
+            return f"events: {self.shown}: is closed"
+        if self._lost or self._unread or self._unwritten:
+            return str(self._lost or self._unread or self._unwritten)
+        if time.monotonic() - self._looked > SILENCE:
+            return f"events: {self.shown}: has not answered for {SILENCE:g} seconds"
+        return None
+
     def alive(self) -> bool:
-        """Whether it can be read and its writer runs. It blocks."""
+        """Whether it can be read and written and is the store that was opened. It looks, and blocks."""
+        self._look()
+        return self.fault is None
+
+    def _watch(self) -> None:
+        """What the watcher's thread does."""
+        before: str | None = None
+        while not self._end.wait(LOOK):
+            try:
+                self._look()
+            except Exception:
+                LOG.exception("looking at the store of events broke")
+                continue
+            fault = self.fault
+            if fault != before and not self._closed:
+                if fault is None:
+                    LOG.warning("events: %s: can be used again", self.shown)
+                else:
+                    LOG.error("%s; no event is taken in until it can be used again", fault)
+            before = fault
+
+    def _look(self) -> None:
+        with self._looking:
+            try:
+                if self._lost:
+                    self._find()
+                self._with_connection(self._database.examine)
+                if self._unwritten:
+                    self._with_connection(self._database.probe)
+                    self._unwritten = None
+            except EventsError as error:
+                self._unread = str(error)
+            else:
+                self._unread = None
+            self._looked = time.monotonic()
+
+    def _find(self) -> None:
+        """Use a lost store again where it is back. While it is lost no connection is lent."""
+        with self._changed:
+            if self._lent or time.monotonic() < self._lost_since + LOST:
+                return
         try:
-            self.forgotten(["anybody"])
-        except EventsError:
-            return False
-        return self._writer.is_alive()
+            self._database.reopen()
+        except StoreLost as error:
+            self._lost = error
+        except self._database.errors:
+            return
+        else:
+            self._lost = None
 
     # -- connections ---------------------------------------------------------------------------------------------------------------
 
@@ -261,8 +371,11 @@ class EventStore:
         with self._changed:
             self._closed = True
             self._changed.notify()
+        self._end.set()
         self._writer.join()
+        self._watcher.join()
         self._drop_idle()
+        self._database.close()
 
     def _with_connection(self, errand: Callable[[Any], T]) -> T:
         """Lend a connection, an idle one if there is one. One on which something failed is closed, and so are the idle ones: the server may be gone."""
@@ -270,30 +383,54 @@ class EventStore:
             connection = self._connection()
             try:
                 result = errand(connection)
-            except BaseException:
+                self._database.check()
+            except BaseException as error:
                 connection.close()
-                self._drop_idle()
+                self._returned(lost=error if isinstance(error, StoreLost) else None)
+                if not self._database.damaged(error):
+                    self._drop_idle()
                 raise
         except self._database.errors as error:
-            raise EventsError(f"events: {self.shown}: {self._database.told(error)}") from None
-        with self._changed:
-            self._idle.append(connection)
+            kind = DamagedError if self._database.damaged(error) else EventsError
+            raise kind(f"events: {self.shown}: {self._database.told(error)}") from None
+        self._returned(connection)
         if not self._writer.is_alive():  # it was closed meanwhile
             self._drop_idle()
         return result
+
+    def _returned(self, connection: Any = None, lost: StoreLost | None = None) -> None:
+        with self._changed:
+            self._lent -= 1
+            if lost and not self._lost:
+                self._lost, self._lost_since = lost, time.monotonic()
+            if connection is not None:
+                self._idle.append(connection)
+            if self._lost:
+                self._drop_idle()
+                if (
+                    not self._lent
+                ):  # the last one of them writes what is in the log into the database, if the database is still in its place
+                    self._database.close()
 
     def _connection(self) -> Any:
         while True:
             with self._changed:
                 if self._closed and threading.current_thread() is not self._writer:
                     raise EventsError(f"events: {self.shown}: is closed")
-                if not self._idle:
-                    break
-                connection = self._idle.pop()
-            if not self._database.stale(connection):
-                return connection
-            connection.close()
-        return self._database.connect()
+                if self._lost:
+                    raise self._lost
+                self._lent += 1
+                connection = self._idle.pop() if self._idle else None
+            try:
+                if connection is None:
+                    return self._database.connect()
+                if not self._database.stale(connection):
+                    return connection
+                connection.close()
+            except BaseException:
+                self._returned()
+                raise
+            self._returned()
 
     def _drop_idle(self) -> None:
         with self._changed:

@@ -1,5 +1,6 @@
 """The run that answers, and how another one takes its place: read and tried out beside it, then put in its stead between two batches."""
 
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,13 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from gaterec.checkpoint import newest_run
-from gaterec.errors import RequestError, RunError
+from gaterec.errors import GaterecError, RequestError, RunError
 from gaterec.recommend import Recommender, load
+from gaterec.serve.catalogue import find_items, item_answer, model_answer
 
 Mark = tuple[str, tuple[tuple[str, int, int], ...]]
 """The run's folder, and the name, size and time of each of its files."""
 TRIED = 32
-"""So many people are recommended to before a run is taken."""
+"""The number of users, and of items, for which a run is tried out before it is taken."""
+
+LOG = logging.getLogger("gaterec.serve")
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,14 @@ class Loaded:
     name: str
     mark: Mark
     since: float = field(default_factory=time.time)
+
+    @property
+    def last_time(self) -> float:
+        """The last time of the log, in the log's unit; 0 where the run does not say it."""
+        times = self.recommender.info["data"].get("times")
+        return (
+            float(times[1]) if isinstance(times, list) and len(times) == 2 and all(isinstance(one, int | float) for one in times) else 0.0
+        )
 
 
 class Live:
@@ -80,30 +92,61 @@ def read(folder: Path) -> Loaded:
     Raises:
         RunError: it can't be read, or what it answers is no answer.
     """
-    run = newest_run(folder)
     try:
+        run = newest_run(folder)
         mark = mark_of(run)
     except OSError as error:
+        raise RunError(f"{folder}: can't be read: {error.strerror}") from None
+    try:
+        recommender = load(run)
+        recommender.warm()
+        loaded = Loaded(recommender, run.name, mark)
+        try_out(loaded)
+    except GaterecError:
+        raise
+    except OSError as error:
         raise RunError(f"{run}: can't be read: {error.strerror}") from None
-    recommender = load(run)
-    recommender.warm()
-    try_out(recommender)
-    return Loaded(recommender, run.name, mark)
+    except BaseException as error:  # polars panics with an error of its own
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise
+        LOG.debug("%s", run, exc_info=True)
+        why = (
+            "memory ran out"
+            if isinstance(error, MemoryError)
+            else "its files are damaged, or do not fit together; copy it again, or train it again"
+        )
+        raise RunError(f"{run}: can't answer: {why}") from None
+    return loaded
 
 
-def try_out(recommender: Recommender) -> None:
-    """Ask a run for some people, and for somebody whom it doesn't know.
+def try_out(loaded: Loaded) -> None:
+    """Ask a run all that clients ask: for some of its users, for one that it doesn't know, and for some of its items.
 
     Raises:
         RunError: what it answers is no answer.
     """
-    folder, known = recommender.run.folder, recommender.users.to_series(0)
-    chosen = np.unique(np.linspace(1, len(known) - 1, min(TRIED, len(known) - 1), dtype=np.int64))
+    recommender = loaded.recommender
+    folder, users, items = recommender.run.folder, recommender.users.to_series(0), recommender.items.to_series(0)
+    known = [str(users[number]) for number in some(len(users))]
     try:
-        frame = recommender.recommend([*(known[int(number)] for number in chosen), "\N{BLACK QUESTION MARK ORNAMENT}"], k=5, seen=True)
+        frame = recommender.recommend([*known, "\N{BLACK QUESTION MARK ORNAMENT}"], k=5, seen=True)
+        for number in some(len(items)):
+            item_answer(recommender, str(items[number]))
+        find_items(recommender, "", TRIED)
+        model_answer(loaded)
     except RequestError as error:
         raise RunError(f"{folder}: can't answer: {error}") from None
     if not len(frame) or not frame["score"].is_finite().all():
         raise RunError(
             f"{folder}: can't answer: its scores are no numbers, so its weights are damaged or its training went wrong; train it again"
         )
+
+
+def some(count: int) -> list[int]:
+    """Numbers from all over a table, whose first row stands for none.
+
+    >>> some(5), some(1)
+    ([1, 2, 3, 4], [])
+    """
+    chosen: list[int] = np.unique(np.linspace(1, count - 1, min(TRIED, count - 1), dtype=np.int64)).tolist()
+    return chosen

@@ -6,7 +6,7 @@ from os import urandom
 from typing import Any
 
 from gaterec.addresses import first_line, shown
-from gaterec.serve.event_database import END, SCHEMA, Event, EventsError, mark
+from gaterec.serve.event_database import END, Event, EventsError, StoreLost, mark
 
 Connection = Any
 """A psycopg.Connection; the package is imported when a store is opened."""
@@ -16,6 +16,8 @@ SETTINGS = """
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
     SELECT set_config('statement_timeout', '30s', false) WHERE current_setting('statement_timeout') = '0'
 """
+SCHEMA = 1
+"""The version of the tables."""
 OPENING = 7_449_374_110
 """The advisory lock of those who make or check the tables."""
 TABLES = """
@@ -96,8 +98,29 @@ class PostgresDatabase:
         connection.execute(SETTINGS)
         return connection
 
+    def close(self) -> None:
+        """Nothing is held but connections."""
+
+    def reopen(self) -> None:
+        with self.connect() as connection:
+            self.examine(connection)
+
+    def check(self) -> None:
+        """Who has a connection is told by the server."""
+
+    def examine(self, connection: Connection) -> None:
+        if connection.execute("SELECT salt FROM gaterec_store").fetchall() != [(self._salt,)]:
+            raise StoreLost(f"events: {self.shown}: another store took its place while it was in use")
+        connection.execute("SELECT 1 FROM gaterec_events, gaterec_forgotten LIMIT 0")  # they are there, and may be read
+
+    def probe(self, connection: Connection) -> None:
+        connection.execute("UPDATE gaterec_store SET version = version")
+
     def told(self, error: Exception) -> str:
         return first_line(error, self._address)
+
+    def damaged(self, error: BaseException) -> bool:
+        return isinstance(error, self._psycopg.DataError | self._psycopg.InternalError)
 
     def stale(self, connection: Connection) -> bool:
         if connection.closed:
@@ -136,8 +159,9 @@ class PostgresDatabase:
         )
         return found.rowcount, last
 
-    def wipe(self, connection: Connection) -> None:
+    def clear(self, connection: Connection) -> bool:
         """The server's own vacuum does that in its time."""
+        return True
 
     def count(self, connection: Connection) -> int:
         (events,) = _row(connection.execute(COUNT))

@@ -22,7 +22,7 @@ from gaterec.schemas import (
     UserAnswer,
 )
 from gaterec.serve.batching import Batcher
-from gaterec.serve.events import EventStore
+from gaterec.serve.events import DamagedError, EventStore
 from gaterec.serve.live import Live, Loaded
 from gaterec.serve.metrics import Metrics
 
@@ -103,12 +103,8 @@ class Service:
 
     def _answer(self, batch: Sequence[Asked]) -> list[Any]:
         loaded = self.live.current
-        answers: list[Any] = [None] * len(batch)
-        try:
-            newer, forgotten = self._stored(batch)
-        except GaterecError as error:  # the store can't be read: what is asked about items alone has an answer all the same
-            answers = [None if isinstance(asked, OF_NOBODY) else error for asked in batch]
-            newer, forgotten = {}, set()
+        newer, forgotten, unread = self._stored(batch)
+        answers: list[Any] = [None if isinstance(asked, OF_NOBODY) else unread.get(asked.user) for asked in batch]
         lists: dict[int, tuple[str | None, Request]] = {}
         for number, asked in enumerate(batch):
             if answers[number] is not None:
@@ -134,22 +130,54 @@ class Service:
                     answers[number] = _person(loaded, asked, person, len(later))
             except GaterecError as error:
                 answers[number] = error
-            except Exception as error:  # a fault of ours, which is not to be that of those who ask beside
+            except Exception as error:  # a fault of ours, which is not to be that of the requests beside it
                 LOG.exception("%s broke", type(asked).__name__)
                 answers[number] = error
         following = loaded.recommender.following
         hits, misses = following.hits, following.misses
-        found = loaded.recommender.answer([request for _, request in lists.values()])
+        for number, answer in zip(lists, self._lists(loaded, list(lists.values())), strict=True):
+            answers[number] = answer
         self.metrics.windows.labels("hit").inc(following.hits - hits)
         self.metrics.windows.labels("miss").inc(following.misses - misses)
-        for (number, (user, request)), answer in zip(lists.items(), found, strict=True):
-            answers[number] = self._recommended(loaded, user, request.person.basis, answer)
         return answers
 
-    def _stored(self, batch: Sequence[Asked]) -> tuple[dict[str, list[str]], set[str]]:
-        """Newer events of all who are asked about, and who of them was deleted once, after one question each to the store."""
+    def _lists(self, loaded: Loaded, asked: Sequence[tuple[str | None, Request]]) -> list[Any]:
+        """The answer, or the error, of each: all together, and one by one where one of them breaks the others."""
+        try:
+            found = loaded.recommender.answer([request for _, request in asked])
+            return [
+                self._recommended(loaded, user, request.person.basis, answer) for (user, request), answer in zip(asked, found, strict=True)
+            ]
+        except Exception as error:
+            if len(asked) > 1:
+                return [answer for one in asked for answer in self._lists(loaded, [one])]
+            LOG.exception("RecommendRequest broke")
+            return [error]
+
+    def _stored(self, batch: Sequence[Asked]) -> tuple[dict[str, list[str]], set[str], dict[str | None, GaterecError]]:
+        """Newer events of all users that are asked about, those of them who were deleted once, and those who can't be read, with the error.
+
+        The store is asked once for all; user by user where a record of one is damaged.
+        """
         users = list({asked.user for asked in batch if not isinstance(asked, OF_NOBODY) and asked.user is not None})
-        return (self.store.events_of(users), self.store.forgotten(users)) if users else ({}, set())
+        return self._read(users) if users else ({}, set(), {})
+
+    def _read(self, users: list[str]) -> tuple[dict[str, list[str]], set[str], dict[str | None, GaterecError]]:
+        try:
+            return self.store.events_of(users), self.store.forgotten(users), {}
+        except DamagedError as error:
+            if len(users) == 1:
+                LOG.error("the events of a user can't be read: %s", error)
+                return {}, set(), {users[0]: error}
+        except GaterecError as error:
+            return {}, set(), dict.fromkeys(users, error)
+        newer: dict[str, list[str]] = {}
+        forgotten: set[str] = set()
+        unread: dict[str | None, GaterecError] = {}
+        for user in users:
+            of_user = self._read([user])
+            newer, forgotten, unread = newer | of_user[0], forgotten | of_user[1], unread | of_user[2]
+        return newer, forgotten, unread
 
     def _known(self, recommender: Recommender, items: list[str]) -> list[str]:
         known = [item for item in items if recommender.knows(item)]

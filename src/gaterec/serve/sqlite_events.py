@@ -1,42 +1,79 @@
-"""Events in a SQLite file, for one machine: a write-ahead log, on disk before anybody is answered, and no trace of what was deleted."""
+"""Events in a SQLite file, for one machine: a write-ahead log, synced to the disk before an event is acknowledged, and no trace of deleted users.
 
-import json
+The events are divided by user over PARTS tables. SQLite's `secure_delete` clears a deleted row, but not the copies of it that stay behind in the
+unused part of a page after rows were moved to another page. A deletion therefore clears every page of the user's table and writes the rows of the
+other users again: a small VACUUM of one part in PARTS, in one transaction, without temporary files.
+"""
+
+import logging
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from os import urandom
 from pathlib import Path
 
 from gaterec.addresses import first_line
-from gaterec.serve.event_database import END, SCHEMA, Event, EventsError, mark
+from gaterec.serve.event_database import Event, EventsError, StoreLost, mark
 
 APPLICATION = 0x67617465
 """What SQLite's header says the file is: "gate"."""
+SCHEMA = 2
+"""The version of the tables. Version 1 had a single table; it is converted when it is opened."""
+PARTS = 64
+"""The number of tables over which the users are divided."""
 PATIENCE = 5.0
-"""So many seconds another process may have the file locked."""
+"""The seconds for which another process may have the file locked."""
+CLEARING = 50
+"""The milliseconds for which one attempt to clear the log waits for readers; new events wait meanwhile."""
 
 SETTINGS = (
     "PRAGMA synchronous = FULL",  # the log is on disk when a commit returns
     "PRAGMA fullfsync = ON",  # on macOS too
-    "PRAGMA secure_delete = ON",  # what has expired is overwritten
+    "PRAGMA secure_delete = ON",  # deleted rows and freed pages are overwritten
+    "PRAGMA temp_store = MEMORY",  # a small temporary folder, or none, is enough
     "PRAGMA cache_size = -65536",  # 64 MiB at most: new events and old ones lie all over the indexes
 )
+NAMES = tuple(f"events_{number:02}" for number in range(PARTS))
 TABLES = (
-    "CREATE TABLE events (seq INTEGER PRIMARY KEY, user_id TEXT NOT NULL, item_id TEXT NOT NULL, timestamp REAL NOT NULL, event_id TEXT)",
-    "CREATE INDEX events_of ON events (user_id, timestamp)",  # and, as in every index of SQLite, seq
-    "CREATE UNIQUE INDEX event_ids ON events (user_id, event_id) WHERE event_id IS NOT NULL",
+    *(
+        statement.format(name)
+        for name in NAMES
+        for statement in (
+            "CREATE TABLE {0} (seq INTEGER PRIMARY KEY, user_id TEXT NOT NULL, item_id TEXT NOT NULL, timestamp REAL NOT NULL, event_id TEXT)",
+            "CREATE INDEX {0}_of ON {0} (user_id, timestamp)",  # and, as in every index of SQLite, seq
+            "CREATE UNIQUE INDEX {0}_ids ON {0} (user_id, event_id) WHERE event_id IS NOT NULL",
+        )
+    ),
+    "CREATE VIEW events AS " + " UNION ALL ".join(f"SELECT * FROM {name}" for name in NAMES),  # noqa: S608, names of our own
+    "CREATE TABLE opened (session BLOB PRIMARY KEY, checks INTEGER NOT NULL) WITHOUT ROWID",
+)
+OTHER_TABLES = (  # these are the same in version 1
     "CREATE TABLE forgotten (mark TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE salt (salt BLOB NOT NULL)",
     f"PRAGMA application_id = {APPLICATION}",
-    f"PRAGMA user_version = {SCHEMA}",
 )
-INSERT = "INSERT INTO events (user_id, item_id, timestamp, event_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+INSERT = "INSERT INTO {} (user_id, item_id, timestamp, event_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 ITEMS_OF = """
-    SELECT user_id, item_id FROM json_each(?) AS asked JOIN events
-    ON seq IN (SELECT seq FROM events WHERE user_id = asked.value ORDER BY timestamp DESC, seq DESC LIMIT ?)
-    ORDER BY user_id, timestamp, seq
+    SELECT item_id FROM (SELECT * FROM {} WHERE user_id = ? ORDER BY timestamp DESC, seq DESC LIMIT ?) ORDER BY timestamp, seq
 """
+WITHOUT_USER = (
+    "CREATE TEMP TABLE others AS SELECT * FROM {} WHERE user_id <> ? ORDER BY seq",
+    "DELETE FROM {}",  # without WHERE: every page is cleared and given back
+    "INSERT INTO {} SELECT * FROM others ORDER BY seq",
+    "DROP TABLE others",
+)
+COUNT = "SELECT count(*) FROM {}"
+COUNT_OF = "SELECT count(*) FROM {} WHERE user_id = ?"
+EXPIRE = "DELETE FROM {} WHERE timestamp < ?"
+SUFFIXES = ("", "-wal", "-shm")
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG})
+
+LOG = logging.getLogger("gaterec.serve")
+
+Place = tuple[tuple[int, int] | None, ...]
+"""Device and number of the database, of its log and of the log's index; None for a file that is missing."""
 
 
 class SqliteDatabase:
@@ -46,26 +83,32 @@ class SqliteDatabase:
         file: is made where it is missing; its folder is not.
     """
 
-    errors: tuple[type[Exception], ...] = (sqlite3.Error,)
+    errors: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
 
     def __init__(self, file: Path) -> None:
         self._file, self.shown = file.absolute(), str(file)
-        self._salt = b""
+        self._salt, self._session = b"", urandom(16)
+        self._first: sqlite3.Connection | None = None  # stays open, so that SQLite does not remove the log between two connections
+        self._place: Place = ()
+        self._size = self._changed = 0
+
+    # -- opening and closing -------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         try:
-            self._file.touch(mode=0o600)  # people's doings are for the server alone to read
+            self._file.touch(mode=0o600)  # what users do is for the server alone to read
             until = time.monotonic() + PATIENCE
             while True:
                 try:
-                    with closing(self.connect()) as connection:
+                    with closing(self._connect()) as connection:
                         self._prepare(connection)
-                    return
+                    break
                 except sqlite3.OperationalError as error:
                     # Where several make one file at once, SQLite waits for most of their locks, but not for that of the change to a write-ahead log.
                     if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                         raise
                     time.sleep(0.01)
+            self._begin()
         except (sqlite3.Error, OSError) as error:
             raise EventsError(f"events: {self.shown}: can't be used: {self.told(error)}") from None
 
@@ -78,32 +121,134 @@ class SqliteDatabase:
         if version > SCHEMA:
             raise EventsError(f"events: {self.shown}: was written by a newer gaterec (tables {version}, known {SCHEMA}); upgrade gaterec")
         if not ours:
-            for statement in TABLES:
+            for statement in OTHER_TABLES:
                 connection.execute(statement)
             connection.execute("INSERT INTO salt VALUES (?)", (urandom(32),))
         (self._salt,) = connection.execute("SELECT salt FROM salt").fetchone()
+        if version < SCHEMA:
+            self._convert(connection, single_table=ours)
+        connection.execute("DELETE FROM opened WHERE session NOT IN (SELECT session FROM opened ORDER BY checks DESC LIMIT 100)")
+        connection.execute("INSERT INTO opened VALUES (?, ?)", (self._session, int(time.time())))
         connection.execute("COMMIT")
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise EventsError(f"events: {self.shown}: its file system allows no write-ahead log; give a file on a local disk")
 
-    def connect(self) -> sqlite3.Connection:
+    def _convert(self, connection: sqlite3.Connection, *, single_table: bool) -> None:
+        if single_table:
+            connection.execute("ALTER TABLE events RENAME TO single")
+        for statement in TABLES:
+            connection.execute(statement)
+        if single_table:
+            for row in connection.execute("SELECT user_id, item_id, timestamp, event_id FROM single ORDER BY seq"):
+                connection.execute(INSERT.format(self._part(row[0])), row)
+            connection.execute("DROP TABLE single")
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _begin(self) -> None:
+        """Remember which files these are."""
+        self._first = self._connect()
+        self._first.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # of a store of version 1, and the session reaches the database itself
+        found = self._file.stat()
+        self._place, self._size, self._changed = self._found(), found.st_size, found.st_ctime_ns
+
+    def close(self) -> None:
+        if self._first is not None:
+            self._first.close()
+            self._first = None
+
+    def reopen(self) -> None:
+        self.close()
+        with closing(self._connect()) as connection:
+            self._check_content(connection)
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise StoreLost(f"events: {self.shown}: is damaged: {found.splitlines()[-1]}")
+        self._begin()
+
+    def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            f"{self._file.as_uri()}?mode=rw", uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            f"{self._file.as_uri()}?mode=rw",
+            uri=True,
+            timeout=PATIENCE,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=8 * PARTS,
         )
+        connection.text_factory = _text
         for setting in SETTINGS:
             connection.execute(setting)
         return connection
 
+    def connect(self) -> sqlite3.Connection:
+        connection = self._connect()
+        connection.execute("SELECT 1 FROM salt").fetchone()  # the log is opened with the first read
+        return connection
+
+    # -- whether it is still the same store ----------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        found = self._found()
+        for suffix, then, now in zip(SUFFIXES, self._place, found, strict=True):
+            if then != now:
+                what = "was removed, or moved away," if now is None else "was replaced by another file"
+                raise StoreLost(f"events: {self.shown}{suffix}: {what} while it was in use")
+        if not os.access(self._file, os.R_OK | os.W_OK):
+            raise StoreLost(f"events: {self.shown}: can't be written any more: it was made read-only")
+        with suppress(OSError):  # removed just now: noticed next time
+            size = self._file.stat().st_size
+            if size < self._size:
+                raise StoreLost(f"events: {self.shown}: was cut from {self._size:,} to {size:,} bytes by another program")
+            self._size = size
+
+    def examine(self, connection: sqlite3.Connection) -> None:
+        changed = self._file.stat().st_ctime_ns
+        if changed != self._changed:  # by SQLite itself, or by a program that wrote over it
+            with closing(self._connect()) as fresh:  # others hold pages in memory
+                self._check_content(fresh)
+            self._changed = changed
+
+    def _check_content(self, connection: sqlite3.Connection) -> None:
+        try:
+            found = connection.execute("SELECT 1 FROM opened WHERE session = ?", (self._session,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise
+            found = None
+        if found is None:
+            raise StoreLost(f"events: {self.shown}: another program wrote another content into it while it was in use")
+
+    def _found(self) -> Place:
+        found: list[tuple[int, int] | None] = []
+        for suffix in SUFFIXES:
+            try:
+                state = self._file.with_name(self._file.name + suffix).stat()
+                found.append((state.st_dev, state.st_ino))
+            except OSError:
+                found.append(None)
+        return tuple(found)
+
+    def probe(self, connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE opened SET checks = checks + 1 WHERE session = ?", (self._session,))
+
     def told(self, error: Exception) -> str:
         return (error.strerror if isinstance(error, OSError) else None) or first_line(error, self.shown)
+
+    def damaged(self, error: BaseException) -> bool:
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED
 
     def stale(self, connection: sqlite3.Connection) -> bool:
         return False
 
+    # -- events --------------------------------------------------------------------------------------------------------------------
+
+    def _part(self, user: str) -> str:
+        """The table with the events of a user."""
+        return NAMES[int(mark(self._salt, user)[:4], 16) % PARTS]
+
     def insert(self, connection: sqlite3.Connection, events: Sequence[Event]) -> list[bool]:
         connection.execute("BEGIN IMMEDIATE")
         kept = [
-            connection.execute(INSERT, (event.user, event.item, event.timestamp, event.id)).rowcount
+            connection.execute(INSERT.format(self._part(event.user)), (event.user, event.item, event.timestamp, event.id)).rowcount
             == 1  # not by executemany, which counts all in one
             for event in events
         ]
@@ -111,36 +256,51 @@ class SqliteDatabase:
         return kept
 
     def items_of(self, connection: sqlite3.Connection, users: Sequence[str], limit: int) -> Iterable[tuple[str, str]]:
-        return connection.execute(ITEMS_OF, (json.dumps(users), limit)).fetchall()
+        connection.execute("BEGIN")
+        rows = [
+            (user, item) for user in users for (item,) in connection.execute(ITEMS_OF.format(self._part(user)), (user, limit)).fetchall()
+        ]
+        connection.execute("COMMIT")
+        kept = [(user, item) for user, item in rows if isinstance(item, str)]
+        if len(kept) < len(rows):
+            LOG.error("events: %s: %d damaged records are left out", self.shown, len(rows) - len(kept))
+        return kept
 
     def delete(self, connection: sqlite3.Connection, user: str) -> int:
+        part = self._part(user)
         connection.execute("BEGIN IMMEDIATE")
-        events = connection.execute("DELETE FROM events WHERE user_id = ?", (user,)).rowcount
+        (events,) = connection.execute(COUNT_OF.format(part), (user,)).fetchone()
+        for statement in WITHOUT_USER:
+            connection.execute(statement.format(part), (user,) if "?" in statement else ())
         connection.execute("INSERT INTO forgotten VALUES (?) ON CONFLICT DO NOTHING", (mark(self._salt, user),))
         connection.execute("COMMIT")
-        return events
+        return int(events)
 
     def marked(self, connection: sqlite3.Connection, users: Sequence[str]) -> set[str]:
-        marks = {mark(self._salt, user): user for user in users}
-        found = connection.execute("SELECT mark FROM forgotten WHERE mark IN (SELECT value FROM json_each(?))", (json.dumps([*marks]),))
-        return {marks[one] for (one,) in found.fetchall()}
+        known = "SELECT 1 FROM forgotten WHERE mark = ?"
+        return {user for user in users if connection.execute(known, (mark(self._salt, user),)).fetchone()}
 
     def expire(self, connection: sqlite3.Connection, older_than: float, after: int, size: int) -> tuple[int, int | None]:
-        until = connection.execute("SELECT seq FROM events WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?", (after, size - 1)).fetchone()
-        last = until[0] if until else None
-        found = connection.execute(
-            "DELETE FROM events WHERE seq > ? AND seq <= ? AND timestamp < ?", (after, END if last is None else last, older_than)
-        )
-        return found.rowcount, last
+        """The next table is a slice; `size` does not matter."""
+        last = after + 1 if after + 1 < PARTS else None
+        try:
+            return connection.execute(EXPIRE.format(NAMES[after]), (older_than,)).rowcount, last
+        except sqlite3.Error as error:
+            if not self.damaged(error):
+                raise
+            LOG.error("events: %s: old events can't be deleted from %s: %s", self.shown, NAMES[after], self.told(error))
+            return 0, last
 
-    def wipe(self, connection: sqlite3.Connection) -> None:
-        connection.execute("VACUUM")  # secure_delete clears cells, but not the copies that are left where pages were rearranged
+    def clear(self, connection: sqlite3.Connection) -> bool:
+        connection.execute(f"PRAGMA busy_timeout = {CLEARING}")
         (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise EventsError(
-                f"events: {self.shown}: deleted, but its write-ahead log may still hold it, as another process reads the file; delete again"
-            )
+        connection.execute(f"PRAGMA busy_timeout = {int(1000 * PATIENCE)}")
+        return not busy
 
     def count(self, connection: sqlite3.Connection) -> int:
-        (events,) = connection.execute("SELECT count(*) FROM events").fetchone()
-        return int(events)
+        return sum(connection.execute(COUNT.format(name)).fetchone()[0] for name in NAMES)
+
+
+def _text(content: bytes) -> str:
+    """Text of the database; what is not UTF-8 in it is shown as replaced, so that one damaged record does not fail a whole query."""
+    return content.decode("utf-8", "replace")
