@@ -122,6 +122,93 @@ def test_a_yaml_file_and_dictionaries_say_the_same(tmp_path: Path) -> None:
     assert read_space({**AS_JSON, "learning_rate": (0.01, 0.001)}) == SPACE
 
 
+YAML = """\
+%YAML 1.1
+---
+# the same space
+learning_rate: [0.01, 0.001]
+embedding_size: [64]
+pooling_type: {choice: [average, max]}
+reg_weight: {choice: ['[0.00,0.00]', [0.001, 0.00001]]}
+dropout: uniform 0,0.5
+MAX_ITEM_LIST_LENGTH: {quniform: [16, 128, 16]}
+weight_decay:
+  loguniform: [-8, -4]
+"""
+
+
+@pytest.mark.parametrize("name", ["hyper.test", "hyper.yaml", "hyper.yml", "hyper", "hyper.json"])
+@pytest.mark.parametrize("content", [EXAMPLE, "# RecBole's\n\n" + EXAMPLE, YAML, YAML.partition("---\n")[2], json.dumps(AS_JSON)])
+def test_the_content_and_not_the_name_of_a_file_says_what_form_it_has(tmp_path: Path, name: str, content: str) -> None:
+    assert read_space(file(tmp_path, content, name)) == SPACE
+
+
+def test_a_space_of_one_point_is_a_grid_of_one_point() -> None:
+    space = read_space({"x": [1, 1], "y": [2]})
+    assert space.size == 1
+    assert list(space.points()) == [{"x": 1, "y": 2}]
+
+
+def test_a_range_on_the_logarithmic_scale_by_its_ends(tmp_path: Path) -> None:
+    expected = Space((Range("learning_rate", 0.0001, 0.01, log=True),))
+    assert read_space(file(tmp_path, "learning_rate loguniform_values 1e-4,0.01")) == expected
+    assert read_space(file(tmp_path, "learning_rate: {loguniform_values: [1e-4, 0.01]}")) == expected
+    assert read_space({"loguniform_values": {"learning_rate": [1e-4, 0.01]}}) == expected
+    assert expected.as_json() == {"learning_rate": {"loguniform_values": [0.0001, 0.01]}}
+    assert read_space(expected.as_json()) == expected
+    check(expected.as_json())
+
+
+def remedies(message: str) -> list[str]:
+    """The forms that a message says to write, in backquotes."""
+    return re.findall(r"`(\w+ [^`]+)`", message.partition(" write ")[2])
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high", "drawn"),
+    [
+        ("1e-4,1e-2", 1e-4, 1e-2, "0.0001,0.01 draws from 1.0001 to 1.0101"),
+        ("0.5,1", 0.5, 1, "0.5,1 draws from 1.6487 to 2.7183"),
+        ("0.01,20", 0.01, 20, "0.01,20 draws from 1.0101 to 4.8517e+08"),
+        ("0.00000001,0.1", 1e-8, 0.1, "1e-08,0.1 draws from 1 to 1.1052"),
+    ],
+)
+def test_logarithms_that_look_like_values_are_refused_with_two_forms_that_draw_these_values(
+    tmp_path: Path, text: str, low: float, high: float, drawn: str
+) -> None:
+    path = file(tmp_path, f"x: [1]\nlearning_rate: {{loguniform: [{text}]}}\n", "space.yaml")
+    message = refusal(path)
+    assert message.startswith(f"{path}:2: learning_rate: loguniform takes natural logarithms: {drawn}; for values from ")
+    found = [line(remedy) for remedy in remedies(message)]
+    assert len(found) == 2
+    for range_ in found:
+        assert isinstance(range_, Range)
+        assert range_.log
+        assert (range_.low, range_.high) == pytest.approx((low, high), rel=1e-5)
+
+
+def test_logarithms_from_zero_on_that_look_like_values_are_refused() -> None:
+    assert refusal({"x": "loguniform 0,0.01"}).endswith("; for values from 0 to 0.01 write `uniform 0,0.01`")
+    for text in ("0,5", "-1,0.5", "0.4,3", "2,4"):  # 1 to 148, 0.37 to 1.6, 1.5 to 20, 7.4 to 55
+        assert isinstance(line(f"loguniform {text}"), Range)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("uniform 0,0", Choice("x", (0,))),
+        ("quniform 1,5,3", Choice("x", (3,))),
+        ("loguniform_values 0.5,0.5", Choice("x", (0.5,))),
+        ("uniform 1,0.5", Range("x", 0.5, 1)),
+        ("quniform 8,2,2", Range("x", 2, 8, 2)),
+        ("loguniform -1,-3", Range("x", math.exp(-3), math.exp(-1), log=True, exponents=(-3, -1))),
+    ],
+)
+def test_what_a_message_says_to_write_instead_is_read(text: str, remedy: Choice | Range) -> None:
+    (written,) = remedies(refusal({"x": text}))
+    assert read_space({"x": written}).dimensions == (remedy,)
+
+
 def test_recboles_params_dict() -> None:
     space = read_space(
         {
@@ -202,6 +289,14 @@ def test_quniform_takes_the_multiples_that_lie_inside(text: str, low: float, hig
         ("learning_rate=0.1", f": expected a setting and its form, found 'learning_rate=0.1'; {EXPECTED} after the setting's name"),
         ("learning_rate", f": expected a setting and its form, found 'learning_rate'; {EXPECTED} after the setting's name"),
         ("x: choice [1]", f": expected a setting and its form, found 'x: choice [1]'; {EXPECTED} after the setting's name"),
+        ("x uniform 0,0", ": x: expected two ends, found 0 twice; for one value write `choice [0]`"),
+        ("x loguniform -1,-1", ": x: expected two ends, found -1 twice; for one value write `choice [0.367879]`"),
+        ("x loguniform_values 1,1", ": x: expected two ends, found 1 twice; for one value write `choice [1]`"),
+        ("x loguniform 1000,1000", ": x: expected two ends, found 1000 twice; for one value write `choice [1000]`"),
+        ("x loguniform_values 0,1", ": x: expected ends above 0, found 0; take a low end above 0, or `uniform 0,1`"),
+        ("x loguniform_values 1,0.5", ": x: expected the low end below the high end, found 1 and 0.5; write `loguniform_values 0.5,1`"),
+        ("x quniform 8,2,2", ": x: expected the low end below the high end, found 8 and 2; write `quniform 2,8,2`"),
+        ("x quniform 0,1,5", ": x: expected two multiples of 5 at least between 0 and 1, found one; for one value write `choice [0]`"),
         ("x normal 0,1", f": x: {EXPECTED}, found 'normal'; did you mean uniform?"),
         ("x 0.1", f": x: {EXPECTED}, found '0'"),
         ("x uniform", ": x: expected 2 numbers, `uniform low,high`, found []"),
@@ -213,12 +308,11 @@ def test_quniform_takes_the_multiples_that_lie_inside(text: str, low: float, hig
         ("x uniform nan,1", ": x: expected numbers, `uniform low,high`, found 'nan'"),
         ("x uniform 0,1e999", ": x: expected numbers, `uniform low,high`, found inf"),
         ("x uniform -1e308,1e308", ": x: expected ends less far apart, found -1e+308 and 1e+308"),
-        ("x uniform 1,0.5", ": x: expected the low end below the high end, found 1 and 0.5; write low,high"),
-        ("x loguniform 1,1", ": x: expected the low end below the high end, found 1 and 1; write low,high"),
+        ("x uniform 1,0.5", ": x: expected the low end below the high end, found 1 and 0.5; write `uniform 0.5,1`"),
         ("x quniform 0,1,0", ": x: expected a step q above 0, found 0"),
         ("x quniform 0,1,-0.1", ": x: expected a step q above 0, found -0.1"),
-        ("x quniform 1,5,3", ": x: expected two multiples of 3 at least between 1 and 5, found one"),
-        ("x quniform 1,2,3", ": x: expected two multiples of 3 at least between 1 and 2, found none"),
+        ("x quniform 1,5,3", ": x: expected two multiples of 3 at least between 1 and 5, found one; for one value write `choice [3]`"),
+        ("x quniform 1,2,3", ": x: expected two multiples of 3 at least between 1 and 2, found none; take a smaller q"),
         ("x quniform 0,1,1e-9", f": x: expected ends of at most {MOST_STEPS:,} times 1e-09; take a larger step, or uniform"),
         ("x quniform 0,1234567,0.1234567890123456", ": x: expected a step of fewer digits, found 0.1234567890123456"),
         ("x loguniform 0,710", "found exp(0) = 1 and exp(710) = inf"),
@@ -266,10 +360,9 @@ def test_lines_that_are_refused(tmp_path: Path, text: str, message: str) -> None
             "search space: uniform: x: is there twice, first in search space: choice; leave one out",
         ),
         ({}, "search space: there is nothing to choose: expected at least one setting with its values, found none"),
-        ({"x": [1, 1], "y": [2]}, "search space: there is nothing to choose: expected two values of a setting at least, found one of each"),
         ({"x": [object]}, "found <class 'object'>"),
         (["x"], "search space: expected the path of a file or a dictionary, found ['x']"),
-        ("a\0b", "'a\\x00b': can't be read: "),
+        ("a\0b", "can't be read: no file can have this name"),
     ],
 )
 def test_sources_that_are_refused(source: Any, message: str) -> None:
@@ -287,14 +380,14 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     for name in ("hyper.test", "space.yaml"):
         assert refusal(tmp_path / "none" / name) == f"{tmp_path / 'none' / name}: can't be read: No such file or directory"
         (tmp_path / name).mkdir()
-        assert refusal(tmp_path / name) == f"{tmp_path / name}: can't be read: Is a directory"
+        assert refusal(tmp_path / name) == f"{tmp_path / name}: can't be read: expected a regular file, found a folder"
         (tmp_path / name).rmdir()
         assert "expected UTF-8 text, found byte 0xff at position 0" in refusal(file(tmp_path, b"\xff\xfe\0\1", name))
         assert f"found {MAX_CONFIG_BYTES + 1:,} bytes" in refusal(file(tmp_path, "#" * (MAX_CONFIG_BYTES + 1), name))
         assert "there is nothing to choose" in refusal(file(tmp_path, "# soon\n", name))
     assert "\0" not in refusal(file(tmp_path, b"\0\1\2"))
     assert refusal(file(tmp_path, "[1, 2]", "space.yaml")).endswith("expected lines `name: value`, found list")
-    assert refusal(file(tmp_path, "x: 0.1", "space.yaml")).startswith(f"{tmp_path / 'space.yaml'}: x: {EXPECTED}")
+    assert refusal(file(tmp_path, "\nx: 0.1", "space.yaml")).startswith(f"{tmp_path / 'space.yaml'}:2: x: {EXPECTED}")
 
 
 @pytest.mark.parametrize("nested", ["[" * 3000 + "]" * 3000, "[" + "-" * 5000 + "1]", "{a:" * 3000, ["'" + "[" * 150 + "]" * 150 + "'"]])
@@ -464,7 +557,7 @@ def check(source: Mapping[str, Any] | Path, **given: Any) -> None:
     check_space(read_space(source), lambda chosen: resolved(config_dict={**given, **chosen}, models=MODELS))
 
 
-def check_refusal(source: Mapping[str, Any], **given: Any) -> str:
+def check_refusal(source: Mapping[str, Any] | Path, **given: Any) -> str:
     with pytest.raises(SettingsError) as caught:
         check(source, **given)
     return str(caught.value)
@@ -492,6 +585,38 @@ def test_the_example_is_accepted(tmp_path: Path) -> None:
 )
 def test_a_value_that_no_run_takes_is_refused_with_its_place(source: Mapping[str, Any], message: str) -> None:
     assert check_refusal(source).startswith(f"search space: {message}")
+
+
+def test_a_refused_value_names_the_line_of_its_setting(tmp_path: Path) -> None:
+    for text, number in (
+        ("# one\ndropout uniform 0,0.5\nepochs choice [1,-1]\n", 3),
+        ("dropout: uniform 0,0.5\nepochs:\n  choice: [1, -1]\n", 2),
+        ("uniform:\n  dropout: [0, 0.5]\nchoice:\n\n  epochs: [1, -1]\n", 5),
+    ):
+        path = file(tmp_path, text, "space.yaml")
+        assert check_refusal(path).startswith(f"{path}:{number}: epochs=-1: config_dict: epochs: expected a number greater than")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("dropout", "loguniform 0.1,2", None),  # its values reach 2 too, which is not accepted either
+        ("gbce_t", "loguniform 0.2,1.01", None),
+        ("epochs", "uniform 1,8", "for whole numbers write `quniform 1,8,1`"),
+        ("embedding_size", "uniform 16,128", "for whole numbers write `quniform 16,128,1`"),
+        ("dropout", "uniform 0,2", None),
+        ("train_batch_size", "uniform 0,8", None),  # 0 is refused as well
+        ("learning_rate", "loguniform 1,100", "for values from 1 to 100 write `loguniform_values 1,100`, or `loguniform 0,4.60517`"),
+    ],
+)
+def test_a_hint_is_given_where_all_its_values_are_accepted(name: str, text: str, hint: str | None) -> None:
+    message = check_refusal({name: text})
+    assert message.startswith(f"search space: {name}=")
+    assert (message.partition(" write ")[1] != "") == (hint is not None)
+    if hint is not None:
+        assert message.endswith(hint)
+        for remedy in remedies(message):
+            check({name: remedy})
 
 
 def test_a_value_that_goes_with_another_one_is_accepted() -> None:
@@ -532,7 +657,7 @@ def check_anything(source: Any) -> None:
     with a_result_or_a_clear_error():
         space = read_space(source)
         assert space.names
-        assert space.size is None or space.size > 1
+        assert space.size is None or space.size > 0
         json.dumps(space.as_json(), allow_nan=False)
         assert read_space(space.as_json()) == space
         for dimension in space.dimensions:

@@ -284,6 +284,35 @@ def test_the_winners_file_means_the_winners_settings(here: Path, tmp_path: Path,
     assert chosen.keys() <= yaml.safe_load((tmp_path / "best.yaml").read_text()).keys()  # also what is the usual anyway
 
 
+def test_a_space_of_one_point_in_recboles_form_under_yamls_name_is_one_trial(here: Path, tmp_path: Path) -> None:
+    space = tmp_path / "one.yaml"
+    space.write_text("learning_rate choice [0.001]\n")  # which is the default too, so that the winner is the defaults
+    outcome = command(
+        "tune", "-d", here / "log.csv", f"--params_file={space}", f"--out={tmp_path / 'out'}", *SETTINGS, "--seeds=1", "--sampler=tpe"
+    )
+    assert outcome.code == 0, outcome.err
+    assert "The space has 1 point (learning_rate); 1 trial: " in outcome.out
+    assert [row[:2] for row in scores(tmp_path / "out")] == [(0, "done")]
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "message"),
+    [
+        ("pooling_type choice [max]\nseed choice [1,2]\n", 2, "seed: can't be searched"),
+        ("pooling_type: [max]\nembedding_size: [4, 8]\n", 2, "embedding_size: is searched, and given by the command line too"),
+        ("dropout: [0.1]\npooling_type: [mean]\n", 2, "pooling_type='mean': "),
+        ("learning_rate: {loguniform: [1e-4, 1e-2]}\n", 1, "learning_rate: loguniform takes natural logarithms: "),
+    ],
+)
+def test_what_is_wrong_with_a_space_is_told_with_its_line(here: Path, tmp_path: Path, text: str, number: int, message: str) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text(text)
+    outcome = command("tune", "-d", here / "log.csv", f"--params_file={space}", f"--out={tmp_path / 'out'}", *SETTINGS)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"gaterec: {space}:{number}: {message}")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("flag", "name"), [("--eval_step=0", "eval_step"), ("--epochs=0", "epochs")])
 def test_a_search_whose_trials_are_never_validated_is_refused_before_any(here: Path, tmp_path: Path, flag: str, name: str) -> None:
     outcome = tune(here, tmp_path / "out", flag)

@@ -1,12 +1,13 @@
 """What a search for settings tries: a hyper.test file of RecBole's, a YAML file, or a dictionary.
 
-hyper.test has one setting a line, in one of four forms:
+hyper.test has one setting a line, in one of five forms, of which the last is not RecBole's:
 
     learning_rate choice [0.01,0.001]                                  # any of these
     reg_weight choice ['[0.00,0.00]','[0.001,0.00001]']                # quoted values are read too
     dropout uniform 0,0.5                                              # any number between the two
     embedding_size quniform 16,128,16                                  # the multiples of 16 between the two
     weight_decay loguniform -12,-4                                     # from exp(-12) to exp(-4), evenly on the logarithmic scale
+    learning_rate loguniform_values 0.0001,0.01                        # the same scale, with the ends themselves
 
 RecBole runs such values with `eval`; here they are read as literals, never run. What RecBole skips in silence (a line that it can't read, the first of
 two lines about one setting) is refused.
@@ -19,23 +20,32 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from gaterec.errors import SettingsError, nearest, short
 from gaterec.settings import Settings
 from gaterec.sources import parse_value, read_config_file, read_small_text
 
-FORMS = {"choice": "[a,b,...]", "uniform": "low,high", "quniform": "low,high,q", "loguniform": "ln(low),ln(high)"}
-"""The four forms and what follows each."""
+FORMS = {
+    "choice": "[a,b,...]",
+    "uniform": "low,high",
+    "quniform": "low,high,q",
+    "loguniform": "ln(low),ln(high)",
+    "loguniform_values": "low,high",
+}
+"""The forms and what follows each."""
 EXPECTED = "expected " + " or ".join(f"`{form} {content}`" for form, content in FORMS.items())
 MOST_STEPS = 10_000_000
 """No multiple of q has a larger factor: Optuna tells multiples apart by their quotient in floating point."""
 LONGEST_NAME = 200
+LARGEST_EXPONENT = math.log(1e308)
 HERE = "search space"
 """Where a setting stands that stands in no file, for messages."""
 
@@ -147,9 +157,15 @@ class Space:
 
     Attributes:
         dimensions: one for each setting, in the order in which they were written.
+        places: setting -> the file:line where it was written, for messages; empty for a space that is in no file.
     """
 
     dimensions: tuple[Dimension, ...]
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def where(self, name: str) -> str:
+        """Where a setting of the space was written, and its name, for messages."""
+        return f"{self.places.get(name, HERE)}: {name}"
 
     @property
     def names(self) -> list[str]:
@@ -172,7 +188,7 @@ class Space:
         if size is None:
             endless = next(dimension for dimension in self.dimensions if dimension.size is None)
             raise SettingsError(
-                f"{HERE}: {endless.name}: expected a choice or a quniform, as a grid has all points, found {_written(endless)}; "
+                f"{self.where(endless.name)}: expected a choice or a quniform, as a grid has all points, found {_written(endless)}; "
                 f"write one of these, or draw points at random"
             )
         return (self.point(number) for number in range(size))
@@ -232,9 +248,10 @@ def read_space(source: str | Path | Mapping[str, Any]) -> Space:
     """The space that a file or a dictionary describes.
 
     Args:
-        source: the path of a YAML file (.yaml, .yml) or of a file in hyper.test's form (any other name); or a dictionary, from a setting to a list (a
-            choice), to {"choice": [...]}, {"uniform": [low, high]}, {"quniform": [low, high, q]} or {"loguniform": [ln(low), ln(high)]}, or to the
-            text of hyper.test ("uniform 0,0.5"); or RecBole's params_dict, from the four forms to settings. YAML files hold such a dictionary.
+        source: the path of a file in hyper.test's form or in YAML, told apart by content; or a dictionary, from a setting to a list (a choice), to
+            {"choice": [...]}, {"uniform": [low, high]}, {"quniform": [low, high, q]}, {"loguniform": [ln(low), ln(high)]} or
+            {"loguniform_values": [low, high]}, or to the text of hyper.test ("uniform 0,0.5"); or RecBole's params_dict, from the forms to settings.
+            YAML files hold such a dictionary.
 
     Text in a choice that spells a number, a list, a dictionary, None or a truth value means that value, unless the setting is text. Of equal values in a choice
     (equal in JSON) one is kept. quniform takes the multiples of q that lie between the two ends; hyperopt, below RecBole, rounds numbers
@@ -245,13 +262,15 @@ def read_space(source: str | Path | Mapping[str, Any]) -> Space:
     """
     try:
         if isinstance(source, Mapping):
-            return _space(HERE, _entries(HERE, source))
+            return _space(HERE, _entries(lambda *names: ": ".join([HERE, *names[:-1]]), source))
         if not isinstance(source, str | Path):
             raise SettingsError(f"{HERE}: expected the path of a file or a dictionary, found {short(source)}")
         path = Path(source)
-        if path.suffix.lower() in {".yaml", ".yml"}:
-            return _space(str(path), _entries(str(path), read_config_file(path)))
-        return _space(str(path), _lines(path))
+        text = read_small_text(path, "file of settings to search")
+        if not _is_yaml(path, text):
+            return _space(str(path), _lines(path, text))
+        content, lines = read_config_file(path), _yaml_lines(text)
+        return _space(str(path), _entries(lambda *names: f"{path}:{lines.get(names, 1)}", content))
     except RecursionError:
         raise SettingsError(f"{HERE if isinstance(source, Mapping) else source}: values are nested too deeply") from None
 
@@ -279,9 +298,29 @@ _BARE_WORD = re.compile(r"[^\W\d][\w.@+/-]*")
 _WORDS = {"true": "True", "false": "False", "null": "None", "True": "True", "False": "False", "None": "None"}
 
 
-def _lines(path: Path) -> Iterator[_Entry]:
+def _is_yaml(path: Path, text: str) -> bool:
+    """Whether a file is YAML, whatever its name: its first line that says something begins with `name:` or a brace, and not with `name form`."""
+    lines = (line.strip() for line in text.split("\n"))
+    first = next((line for line in lines if line and not line.startswith(("#", "---", "%"))), "")
+    if re.match(r"\w+[ \t]+\w", first):
+        return False
+    return path.suffix.lower() in {".yaml", ".yml"} or re.match(r"""\{|["']?\w+["']?\s*:(\s|$)""", first) is not None
+
+
+def _yaml_lines(text: str) -> dict[tuple[str, ...], int]:
+    """Where the names of a YAML mapping stand: (setting,) or (form, setting) -> line, from 1."""
+    lines: dict[tuple[str, ...], int] = {}
+    root = yaml.compose(text, yaml.SafeLoader)
+    for outer, inner in root.value if isinstance(root, yaml.MappingNode) else ():
+        lines[(outer.value,)] = outer.start_mark.line + 1
+        if isinstance(inner, yaml.MappingNode):
+            lines |= {(outer.value, name.value): name.start_mark.line + 1 for name, _ in inner.value if isinstance(name, yaml.ScalarNode)}
+    return lines
+
+
+def _lines(path: Path, text: str) -> Iterator[_Entry]:
     """The lines of a file in hyper.test's form."""
-    for number, line in enumerate(read_small_text(path, "file of one setting a line").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         place, line = f"{path}:{number}", line.strip()
         if not line or line.startswith("#"):
             continue
@@ -292,15 +331,19 @@ def _lines(path: Path) -> Iterator[_Entry]:
         yield _Entry(place, name, _known(form, f"{place}: {name}"), _literal(text, f"{place}: {name}"))
 
 
-def _entries(place: str, content: Mapping[str, Any]) -> Iterator[_Entry]:
-    """The settings in a dictionary."""
+def _entries(place: Callable[..., str], content: Mapping[str, Any]) -> Iterator[_Entry]:
+    """The settings in a dictionary.
+
+    Args:
+        place: where a setting stands, by its name, or by its form and its name.
+    """
     if content and all(form in FORMS and isinstance(inner, Mapping) for form, inner in content.items()):  # RecBole's params_dict
         for form, inner in content.items():
             for name, given in inner.items():
-                yield _entry(f"{place}: {form}", name, {form: given})
+                yield _entry(place(form, name), name, {form: given})
         return
     for name, given in content.items():
-        yield _entry(place, name, given)
+        yield _entry(place(name), name, given)
 
 
 def _entry(place: str, name: object, given: Any) -> _Entry:
@@ -356,12 +399,9 @@ def _space(where: str, entries: Iterable[_Entry]) -> Space:
             raise SettingsError(f"{entry.where}: is there twice, first in {places[entry.name]}; leave one out")
         places[entry.name] = entry.place
         dimensions[entry.name] = _choice(entry) if entry.form == "choice" else _range(entry)
-    space = Space(tuple(dimensions.values()))
     if not dimensions:
         raise SettingsError(f"{where}: there is nothing to choose: expected at least one setting with its values, found none")
-    if space.size == 1:
-        raise SettingsError(f"{where}: there is nothing to choose: expected two values of a setting at least, found one of each")
-    return space
+    return Space(tuple(dimensions.values()), {} if where == HERE else places)
 
 
 def _choice(entry: _Entry) -> Choice:
@@ -386,10 +426,24 @@ def _range(entry: _Entry) -> Range:
     if not isinstance(content, list | tuple) or len(content) != count:
         raise SettingsError(f"{entry.where}: expected {count} numbers, `{entry.form} {FORMS[entry.form]}`, found {short(content)}")
     low, high, *steps = (_number(entry, given) for given in content)
-    if low >= high:
-        raise SettingsError(f"{entry.where}: expected the low end below the high end, found {low:g} and {high:g}; write low,high")
+    if low == high:
+        only = math.exp(low) if entry.form == "loguniform" and low < LARGEST_EXPONENT else low
+        raise SettingsError(f"{entry.where}: expected two ends, found {low:g} twice; for one value write `choice [{only:.6g}]`")
+    if low > high:
+        turned = ",".join(f"{number:.15g}" for number in (high, low, *steps))
+        raise SettingsError(
+            f"{entry.where}: expected the low end below the high end, found {low:g} and {high:g}; write `{entry.form} {turned}`"
+        )
+    if entry.form == "loguniform_values":
+        if low <= 0:
+            raise SettingsError(
+                f"{entry.where}: expected ends above 0, found {low:g}; take a low end above 0, or `uniform {low:.15g},{high:.15g}`"
+            )
+        return Range(entry.name, low, high, log=True)
     if entry.form == "loguniform":
         ends = _exp(low), _exp(high)
+        if low >= 0 and (high <= 1 or 0 < low < 0.1):  # no one writes 1.0001 to 1.01 in this way
+            raise SettingsError(f"{entry.where}: {_as_logarithms(low, high)}")
         if not 0 < ends[0] < ends[1] < math.inf:
             raise SettingsError(
                 f"{entry.where}: expected natural logarithms of two numbers, such as loguniform -8,-4 for {math.exp(-8):.2g} to {math.exp(-4):.2g}; "
@@ -401,12 +455,23 @@ def _range(entry: _Entry) -> Range:
     return _stepped(entry, low, high, steps[0]) if steps else Range(entry.name, low, high)
 
 
+def _as_logarithms(low: float, high: float) -> str:
+    """What loguniform makes of two positive ends that look like values, and what to write for these."""
+    drawn = f"loguniform takes natural logarithms: {low:g},{high:g} draws from {_exp(low):.5g} to {_exp(high):.5g}"
+    if low == 0:
+        return f"{drawn}; for values from 0 to {high:g} write `uniform 0,{high:.15g}`"
+    return (
+        f"{drawn}; for values from {low:g} to {high:g} write `loguniform_values {low:.15g},{high:.15g}`, "
+        f"or `loguniform {math.log(low):.6g},{math.log(high):.6g}`"
+    )
+
+
 def _stepped(entry: _Entry, low: float, high: float, step: float) -> Range:
     if step <= 0:
         raise SettingsError(f"{entry.where}: expected a step q above 0, found {step:g}")
     factors, exact = _multiples(low, high, step), _exact(step)
-    if factors.stop - factors.start < 2:
-        there = "one" if factors else "none"
+    if len(factors) < 2:
+        there = f"one; for one value write `choice [{float(factors[0] * exact):.15g}]`" if factors else "none; take a smaller q"
         raise SettingsError(f"{entry.where}: expected two multiples of {step:g} at least between {low:g} and {high:g}, found {there}")
     if max(-factors[0], factors.stop - 1) > MOST_STEPS:
         raise SettingsError(f"{entry.where}: expected ends of at most {MOST_STEPS:,} times {step:g}; take a larger step, or uniform")
@@ -456,7 +521,9 @@ def _plain(value: Any) -> Any:
 
 
 def _spelt(value: Any) -> Any:
-    """What text stands for, where it spells something else; any other value as it is."""
+    """What text stands for, where it spells something else; in a list also where it spells a number, as YAML takes 1e-4 for text."""
+    if isinstance(value, list):
+        return [inner if isinstance(spelt := _spelt(inner), bool | str | dict | None) else spelt for inner in value]
     if not isinstance(value, str):
         return value
     parsed = parse_value(value)
@@ -487,9 +554,9 @@ def _multiples(low: float, high: float, step: float) -> range:
 def _as_json(dimension: Dimension) -> dict[str, list[Any]]:
     if isinstance(dimension, Choice):
         return {"choice": list(dimension.values)}
-    if dimension.log:
-        return {"loguniform": list(dimension.exponents or (math.log(dimension.low), math.log(dimension.high)))}
     ends = [dimension.low, dimension.high]
+    if dimension.log:
+        return {"loguniform_values": ends} if dimension.exponents is None else {"loguniform": list(dimension.exponents)}
     return {"uniform": ends} if dimension.step is None else {"quniform": [*ends, dimension.step]}
 
 
@@ -525,7 +592,8 @@ def check_space(space: Space, accept: Callable[[Mapping[str, Any]], object]) -> 
             refusal = _refusal(accept, {name: value})
             if refusal is not None and all(_refusal(accept, {name: value, **other}) is not None for other in others):
                 reason = str(refusal).removeprefix(f"{HERE}: ").removeprefix(f"{name}: ")
-                raise SettingsError(f"{HERE}: {name}={short(value)}: {reason}")
+                hint = _hint(next(dimension for dimension in space.dimensions if dimension.name == name), accept)
+                raise SettingsError(f"{space.where(name)}={short(value)}: {reason}{hint}")
 
 
 def _tried(dimension: Dimension) -> Sequence[Any]:
@@ -536,6 +604,20 @@ def _tried(dimension: Dimension) -> Sequence[Any]:
         return [dimension.at(index) for index in sorted({0, 1, dimension.size - 1})]
     golden = (math.sqrt(5) - 1) / 2
     return [dimension.low, dimension.high, dimension.low + (dimension.high - dimension.low) * golden]
+
+
+def _hint(dimension: Dimension, accept: Callable[[Mapping[str, Any]], object]) -> str:
+    """What to write instead of a range of which a value is refused, where all values of that are accepted."""
+    if not isinstance(dimension, Range) or dimension.step is not None:
+        return ""
+    name, low, high = dimension.name, dimension.low, dimension.high
+    if dimension.exponents is not None and dimension.exponents[0] > 0:
+        instead, words = Range(name, *dimension.exponents, log=True), _as_logarithms(*dimension.exponents)
+    elif not dimension.log and low.is_integer() and high.is_integer():
+        instead, words = Range(name, low, high, 1), f"for whole numbers write `quniform {low:.15g},{high:.15g},1`"
+    else:
+        return ""
+    return f"; {words}" if all(_refusal(accept, {name: value}) is None for value in _tried(instead)) else ""
 
 
 def _refusal(accept: Callable[[Mapping[str, Any]], object], chosen: Mapping[str, Any]) -> SettingsError | None:

@@ -284,6 +284,11 @@ class _Tuning:
         ]
         return [
             f"The space has {points} ({', '.join(space.names)}); {counted(self.limit, 'trial')}: {chosen}; seed {self.settings.seed}.",
+            *[
+                f"{one.name} is drawn from {one.low:.5g} to {one.high:.5g}, evenly on the logarithmic scale."
+                for one in space.dimensions
+                if isinstance(one, Range) and one.log
+            ],
             f"Trials are chosen by {self.settings.valid_metric} on the validation part alone; test figures are made once, for the winner.",
             "No trial is ended early."
             if how.pruner == "none"
@@ -402,12 +407,12 @@ def _check_searched(space: Space, own: Sequence[Source]) -> None:
     for name in space.names:
         if name in NOT_SEARCHED:
             raise SettingsError(
-                f"{HERE}: {name}: can't be searched, as it makes no model better, but decides what is measured, where, or how it looks; "
+                f"{space.where(name)}: can't be searched, as it makes no model better, but decides what is measured, where, or how it looks; "
                 f"leave it out, and give it for all trials: --{name}=..."
             )
         for source, content in own:
             if name in content:
-                raise SettingsError(f"{HERE}: {name}: is searched, and given by the {source} too; leave one of them out")
+                raise SettingsError(f"{space.where(name)}: is searched, and given by the {source} too; leave one of them out")
 
 
 def _check_validated(space: Space, settings: Settings) -> None:
@@ -433,6 +438,8 @@ def _limit(space: Space, how: Plan) -> int:
         raise SettingsError(
             f"sampler: a grid needs a space that can be counted, and {endless} is a continuous range; give choices or quniform, or --sampler=tpe"
         )
+    if size == 1:
+        return 1
     if size is None or sampler == "tpe":
         return how.trials or TRIALS
     if size > MANY and how.trials is None and sampler != "random" and not how.yes:
