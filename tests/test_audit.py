@@ -1,6 +1,7 @@
 """What data and protocol do to the figures: by hand, against plain loops, and on a real log."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,10 @@ def test_times_that_are_none_are_not_judged_by(times: list[list[float]], reason:
 )
 def test_times_that_are_nearly_positions_are_times(times: list[list[float]]) -> None:
     assert audited(histories([1, 2, 1, 3], [2, 2, 2], [1, 2, 3], times=times))[TIED].of == 10
+
+
+def test_a_log_without_times_is_not_judged_by_its_rows() -> None:
+    assert "the log has no times" in audited(replace(shop(), timed=False))[FUTURE].meaning
 
 
 def test_shuffled_events_have_no_times() -> None:

@@ -155,7 +155,7 @@ def test_a_run_says_what_it_does(log: Path, tmp_path: Path) -> None:
         "HGN on tiny, test, weights of epoch ",
         "│ HGN │",
         "│ Pop │",
-        "Split: leave-one-out (valid_and_test), each person's events by time.",
+        "Split: leave-one-out (valid_and_test), each user's events by time.",
         "Ranked: full: the whole catalogue of 20 items; items seen before are kept.",
         f"Run folder: {folder}",
     ):

@@ -1,5 +1,6 @@
 """Ranking: against a plain sort, among equals, against drawn items, and by a model."""
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -335,7 +336,7 @@ def test_the_protocol_in_sentences() -> None:
     _, cases, _, _ = world()
     people = len(set(cases.user.tolist()))
     assert sentences() == [
-        "Split: 50/20/30 by time, of each person's events.",
+        "Split: 50/20/30 by time, of each user's events.",
         f"Asked: the next item before each held-out event; {len(cases):,} queries of {people} people, {len(cases.relevant):,} right answers.",
         "Ranked: full: the whole catalogue of 30 items; items seen before are kept.",
     ]
@@ -344,8 +345,8 @@ def test_the_protocol_in_sentences() -> None:
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"eval_args": {"split": {"LS": "test_only"}}}, "Split: leave-one-out (test_only), each person's events by time."),
-        ({"eval_args": {"split": {"RS": [8, 1, 1]}, "order": "RO"}}, "Split: 80/10/10 in random order, of each person's events."),
+        ({"eval_args": {"split": {"LS": "test_only"}}}, "Split: leave-one-out (test_only), each user's events by time."),
+        ({"eval_args": {"split": {"RS": [8, 1, 1]}, "order": "RO"}}, "Split: 80/10/10 in random order, of each user's events."),
         ({"eval_args": {"group_by": None}}, "Split: 50/20/30 by time, of all events together."),
         ({"eval_args": {"split": {"TS": [7, 1, 2]}}}, "Split: 70/10/20 by time, test is what came after one moment for all."),
         ({"repeatable": False}, "Ranked: full: the whole catalogue of 30 items; items seen before are left out."),
@@ -354,6 +355,32 @@ def test_the_protocol_in_sentences() -> None:
 )
 def test_the_protocol_says_what_was_chosen(values: dict[str, Any], line: str) -> None:
     assert line in sentences(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({}, "Split: 50/20/30 in the order of the file (it has no times), of each user's events."),
+        (
+            {"eval_args": {"split": {"LS": "test_only"}}},
+            "Split: leave-one-out (test_only), each user's events in the order of the file (it has no times).",
+        ),
+        ({"eval_args": {"group_by": None}}, "Split: 50/20/30 in the order of the file (it has no times), of all events together."),
+        ({"eval_args": {"order": "RO"}}, "Split: 50/20/30 in random order, of each user's events."),
+    ],
+)
+def test_the_protocol_says_that_a_log_without_times_is_not_in_order_of_time(values: dict[str, Any], line: str) -> None:
+    interactions, cases, _, chosen = world(**values)
+    assert describe_protocol(chosen, replace(interactions, timed=False), cases)[0] == line
+
+
+def test_the_protocol_says_what_validation_ranked_where_that_is_not_what_test_did() -> None:
+    for mode, line in (
+        ({"valid": "uni10"}, "Ranked in validation, for early stopping: 10 drawn items (uni10)."),
+        ({"test": "pop10"}, "Ranked in validation, for early stopping: the whole catalogue of 30 items."),
+    ):
+        assert line in sentences(eval_args={"mode": mode})
+    assert not any("validation" in line for line in sentences(eval_args={"mode": "uni10"}))
 
 
 def test_the_protocol_counts_queries_people_and_answers_of_the_papers_way() -> None:

@@ -69,7 +69,7 @@ def test_the_result(done: Result) -> None:
     assert best == done["best_valid_result"]
     assert done["best_valid_score"] == best["mrr@10"] == max(epoch["valid"]["mrr@10"] for epoch in done["epochs"])
     assert done["settings"]["embedding_size"] == 4
-    assert done["protocol"][0] == "Split: leave-one-out (valid_and_test), each person's events by time."
+    assert done["protocol"][0] == "Split: leave-one-out (valid_and_test), each user's events by time."
 
 
 def test_the_loss_falls(done: Result) -> None:
@@ -314,7 +314,7 @@ def test_no_validation_at_all_keeps_the_last_epoch(log: Path, tmp_path: Path) ->
 
 def test_shares_by_time(log: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
     result, ranks = judged(log, tmp_path, eval_args={"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO"})
-    assert result["protocol"][0] == "Split: 80/10/10 by time, of each person's events."
+    assert result["protocol"][0] == "Split: 80/10/10 by time, of each user's events."
     tests = {person: max(1, number // 10) for person, number in frame.group_by("user_id").len().iter_rows()}
     assert dict(ranks.group_by("user_id").len().iter_rows()) == tests
 
@@ -385,7 +385,7 @@ def test_the_protocol_of_recboles_general_models(log: Path, frame: pl.DataFrame,
     assert result["test_result"] is not None
     assert result["test_result"]["recall@3"] == pytest.approx(sum(recall) / len(recall))
     assert result["test_result"]["ndcg@3"] == pytest.approx(sum(ndcg) / len(ndcg))
-    assert result["protocol"][0] == "Split: 80/10/10 in random order, of each person's events."
+    assert result["protocol"][0] == "Split: 80/10/10 in random order, of each user's events."
     assert (result["settings"]["negatives_may_be_own"], result["settings"]["repeatable"]) == (False, False)
 
 

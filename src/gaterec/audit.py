@@ -68,7 +68,9 @@ def _untimed(interactions: Interactions, settings: Settings) -> str | None:
     time, events = interactions.time, len(interactions.item)
     if not events:
         return "there are no events"
-    # Row numbers, which stand for times that are missing, have this range and this sum.
+    if not interactions.timed:
+        return "the log has no times"
+    # Row numbers, which may stand in the column of times, have this range and this sum.
     if time.min() == 0 and time.max() == events - 1 and time.sum() == events * (events - 1) // 2:
         return "the log has no times, or only the numbers of its rows"
     if all(_positions(interactions, people, events) for people, events in interactions.blocks()):

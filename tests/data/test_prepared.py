@@ -61,6 +61,14 @@ def round_trip(source: Any, folder: Path, **chosen: Any) -> PreparedLog:
     return found
 
 
+@pytest.mark.parametrize("columns", [["user_id", "item_id"], ["user_id", "item_id", "timestamp"]])
+def test_a_prepared_folder_knows_whether_the_log_has_times(tmp_path: Path, columns: list[str]) -> None:
+    frame = pl.DataFrame({"user_id": ["a", "a", "b"], "item_id": ["x", "y", "x"], "timestamp": [5, 2, 9]}).select(columns)
+    log = prepare_log(frame, settings())
+    write_prepared(log, settings(), tmp_path / "ready")
+    assert log.interactions.timed == open_prepared(tmp_path / "ready").interactions.timed == ("timestamp" in columns)
+
+
 def test_a_prepared_folder_keeps_the_order_of_the_log_for_splits_of_all_events(tmp_path: Path) -> None:
     rows = [(f"u{row % 7}", f"i{row % 5}", row // 20) for row in np.random.default_rng(0).permutation(200).tolist()]
     frame = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")

@@ -39,6 +39,7 @@ class Interactions:
         offsets: (U + 1,) int64, person p's events are `item[offsets[p]:offsets[p + 1]]`.
         time: (N,) int64 or float64, what the events were sorted by: times, or row numbers where the log has no times.
         row: (N,) integers that order events as the rows of the log do; None where they were not kept. Only equal times of several users need them.
+        timed: whether the log has times; otherwise its rows are in order of time.
         digest: the fingerprint, where it is known already.
         counts: (V,) int64, how often each item was chosen, where it is known already.
     """
@@ -50,6 +51,7 @@ class Interactions:
     offsets: np.ndarray
     time: np.ndarray
     row: np.ndarray | None = None
+    timed: bool = True
     digest: str | None = None
     counts: np.ndarray | None = None
 
@@ -111,7 +113,7 @@ def build_interactions(log: Log, settings: Settings, keep_rows: bool = False) ->
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     order, time = _in_order(person, _keys(log, settings), offsets)
     rows = order.astype(np.int32 if len(order) < 2**31 else np.int64) if keep_rows else None
-    return Interactions(log.name, users, items, thing[order], offsets, time, rows)
+    return Interactions(log.name, users, items, thing[order], offsets, time, rows, settings.TIME_FIELD in log.events.columns)
 
 
 def item_columns(interactions: Interactions, features: pl.DataFrame | None, item_field: str) -> pl.DataFrame:

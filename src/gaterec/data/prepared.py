@@ -145,6 +145,7 @@ def write_prepared(log: PreparedLog, settings: Settings, folder: Path) -> None:
         "people": len(interactions.users) - 1,
         "items": len(interactions.items) - 1,
         "events": len(interactions.item),
+        "timed": interactions.timed,
         "fingerprint": interactions.fingerprint(),
         "settings": settings.model_dump(mode="json", include=set(FIXED)),
         "notes": list(log.notes),
@@ -184,7 +185,8 @@ def open_prepared(folder: Path) -> PreparedLog:
         }
         users, items = (tables[name].to_series(0).rename(name) for name in ("users", "items"))
         steps = tuple(FilterStep(str(name), *map(int, left)) for name, *left in about["steps"])
-        interactions = Interactions(about["name"], users, items, **arrays, digest=about["fingerprint"])
+        timed = bool(about.get("timed", True))  # earlier versions did not say
+        interactions = Interactions(about["name"], users, items, **arrays, timed=timed, digest=about["fingerprint"])
         _check_content(interactions)
     except (Exception, pl.exceptions.PanicException):  # damaged files make their readers fail in any way
         raise DataError(f"{folder}: is damaged: its files can't be read, or don't fit together; prepare the log again") from None
