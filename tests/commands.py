@@ -40,7 +40,8 @@ def start(*arguments: object, program: str = "from gaterec.cli import main; main
     """`gaterec ARGUMENTS` as a process of its own, on one core."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, env=environment, **pipes | options)
 
 
 def gaterec_alone(*arguments: object, **options: Any) -> Outcome:

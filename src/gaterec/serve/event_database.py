@@ -131,6 +131,9 @@ class Database(Protocol[C]):
     def close(self) -> None:
         """Let go of what `open` holds; all connections are closed."""
 
+    def let_go(self) -> None:
+        """Let go of the files after StoreLost, without harm to what is in their place now; no connection is in use."""
+
     def reopen(self) -> None:
         """Open the store again after StoreLost, if it is the same store; all connections are closed. Raises StoreLost where it is not."""
 

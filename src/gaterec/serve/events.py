@@ -382,8 +382,10 @@ class EventStore:
         try:
             connection = self._connection()
             try:
-                result = errand(connection)
-                self._database.check()
+                try:
+                    result = errand(connection)
+                finally:  # what failed may have failed because the files are others
+                    self._database.check()
             except BaseException as error:
                 connection.close()
                 self._returned(lost=error if isinstance(error, StoreLost) else None)
@@ -407,10 +409,8 @@ class EventStore:
                 self._idle.append(connection)
             if self._lost:
                 self._drop_idle()
-                if (
-                    not self._lent
-                ):  # the last one of them writes what is in the log into the database, if the database is still in its place
-                    self._database.close()
+                if not self._lent:
+                    self._database.let_go()
 
     def _connection(self) -> Any:
         while True:
@@ -427,8 +427,8 @@ class EventStore:
                 if not self._database.stale(connection):
                     return connection
                 connection.close()
-            except BaseException:
-                self._returned()
+            except BaseException as error:
+                self._returned(lost=error if isinstance(error, StoreLost) else None)
                 raise
             self._returned()
 

@@ -101,6 +101,9 @@ class PostgresDatabase:
     def close(self) -> None:
         """Nothing is held but connections."""
 
+    def let_go(self) -> None:
+        """Nothing is held but connections."""
+
     def reopen(self) -> None:
         with self.connect() as connection:
             self.examine(connection)

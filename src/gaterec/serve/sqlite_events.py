@@ -25,6 +25,8 @@ PARTS = 64
 """The number of tables over which the users are divided."""
 PATIENCE = 5.0
 """The seconds for which another process may have the file locked."""
+SESSIONS = 1000
+"""The number of processes that may have one file open."""
 CLEARING = 50
 """The milliseconds for which one attempt to clear the log waits for readers; new events wait meanwhile."""
 
@@ -47,7 +49,9 @@ TABLES = (
         )
     ),
     "CREATE VIEW events AS " + " UNION ALL ".join(f"SELECT * FROM {name}" for name in NAMES),  # noqa: S608, names of our own
-    "CREATE TABLE opened (session BLOB PRIMARY KEY, checks INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE opened (seq INTEGER PRIMARY KEY, session BLOB NOT NULL UNIQUE)",  # random numbers of the processes that opened the store
+    "CREATE TABLE probe (number INTEGER NOT NULL)",
+    "INSERT INTO probe VALUES (0)",
 )
 OTHER_TABLES = (  # these are the same in version 1
     "CREATE TABLE forgotten (mark TEXT PRIMARY KEY) WITHOUT ROWID",
@@ -89,7 +93,7 @@ class SqliteDatabase:
         self._file, self.shown = file.absolute(), str(file)
         self._salt, self._session = b"", urandom(16)
         self._first: sqlite3.Connection | None = None  # stays open, so that SQLite does not remove the log between two connections
-        self._place: Place = ()
+        self._place: Place = (None, None, None)
         self._size = self._changed = 0
 
     # -- opening and closing -------------------------------------------------------------------------------------------------------
@@ -127,8 +131,8 @@ class SqliteDatabase:
         (self._salt,) = connection.execute("SELECT salt FROM salt").fetchone()
         if version < SCHEMA:
             self._convert(connection, single_table=ours)
-        connection.execute("DELETE FROM opened WHERE session NOT IN (SELECT session FROM opened ORDER BY checks DESC LIMIT 100)")
-        connection.execute("INSERT INTO opened VALUES (?, ?)", (self._session, int(time.time())))
+        connection.execute("INSERT INTO opened (session) VALUES (?)", (self._session,))
+        connection.execute("DELETE FROM opened WHERE seq <= (SELECT max(seq) FROM opened) - ?", (SESSIONS,))
         connection.execute("COMMIT")
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise EventsError(f"events: {self.shown}: its file system allows no write-ahead log; give a file on a local disk")
@@ -156,8 +160,20 @@ class SqliteDatabase:
             self._first.close()
             self._first = None
 
-    def reopen(self) -> None:
+    def let_go(self) -> None:
+        if self._first is None:
+            return
+        with suppress(sqlite3.Error, OSError):
+            if self._found()[0] != self._place[0]:  # all that was acknowledged goes to the file that was opened, wherever it is now
+                self._first.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # and the log can't be taken for that of another file
+            else:
+                with closing(self._connect()) as fresh:
+                    self._check_content(fresh)
         self.close()
+
+    def reopen(self) -> None:
+        if self._found()[0] != self._place[0]:
+            raise StoreLost(f"events: {self.shown}: is not the file that was opened; put that one back, or start the server again")
         with closing(self._connect()) as connection:
             self._check_content(connection)
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -180,6 +196,7 @@ class SqliteDatabase:
         return connection
 
     def connect(self) -> sqlite3.Connection:
+        self.check()  # SQLite would write the log of the store that was opened into a file that took its place
         connection = self._connect()
         connection.execute("SELECT 1 FROM salt").fetchone()  # the log is opened with the first read
         return connection
@@ -201,6 +218,7 @@ class SqliteDatabase:
             self._size = size
 
     def examine(self, connection: sqlite3.Connection) -> None:
+        self.check()
         changed = self._file.stat().st_ctime_ns
         if changed != self._changed:  # by SQLite itself, or by a program that wrote over it
             with closing(self._connect()) as fresh:  # others hold pages in memory
@@ -215,7 +233,13 @@ class SqliteDatabase:
                 raise
             found = None
         if found is None:
+            self._discard_log()
             raise StoreLost(f"events: {self.shown}: another program wrote another content into it while it was in use")
+
+    def _discard_log(self) -> None:
+        """What is in the log belongs to the content that was written over: SQLite must not write it into what is there now."""
+        if self._found()[:2] == self._place[:2]:
+            os.truncate(f"{self._file}{SUFFIXES[1]}", 0)
 
     def _found(self) -> Place:
         found: list[tuple[int, int] | None] = []
@@ -228,7 +252,7 @@ class SqliteDatabase:
         return tuple(found)
 
     def probe(self, connection: sqlite3.Connection) -> None:
-        connection.execute("UPDATE opened SET checks = checks + 1 WHERE session = ?", (self._session,))
+        connection.execute("UPDATE probe SET number = number + 1")
 
     def told(self, error: Exception) -> str:
         return (error.strerror if isinstance(error, OSError) else None) or first_line(error, self.shown)
