@@ -12,7 +12,8 @@ SEEDS = (2020, 2021, 2022)
 
 RECBOLE = {"recall@10": 0.0951, "ndcg@10": 0.0452}
 """RecBole 1.2.1, HGN on ml-100k with the same settings and protocol, the mean of the same three seeds (Recall@10 0.0997, 0.0859 and 0.0997, NDCG@10
-0.0473, 0.0404 and 0.0479), each measured once by `benchmarks/recbole_peer.py --judge`, or on the same log in the same way."""
+0.0473, 0.0404 and 0.0479), each measured once on RecBole's own copy of ml-100k, in its own order of the events, which is wrong for 83 users
+(`python -m benchmarks.recbole_differences`)."""
 
 PAPER = {"recall@10": 0.0426}
 """Ma, Kang and Liu: Hierarchical Gating Networks for Sequential Recommendation, KDD 2019, HGN on Amazon-CDs."""

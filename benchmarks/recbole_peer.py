@@ -89,12 +89,14 @@ def judge(model: str, dataset: str, settings: dict[str, object]) -> None:
 
     log = pd.read_csv(f"{settings['data_path']}/{dataset}/{dataset}.inter", sep="\t")
     log["timestamp:float"] = log["timestamp:float"].rank(method="first").astype(int)
+    ordered = f"{dataset}-in-order"  # another name: whatever data_path says, RecBole reads its own copy of ml-100k
+    settings = {"load_col": None, **settings}
     with tempfile.TemporaryDirectory(prefix="gaterec-peer-") as folder:
-        (Path(folder) / dataset).mkdir()
-        log.to_csv(f"{folder}/{dataset}/{dataset}.inter", sep="\t", index=False)
+        (Path(folder) / ordered).mkdir()
+        log.to_csv(f"{folder}/{ordered}/{ordered}.inter", sep="\t", index=False)
         os.chdir(folder)  # RecBole writes logs wherever it stands
         found = run_recbole(
-            model, dataset, config_dict={**settings, "data_path": folder, "checkpoint_dir": folder, "metric_decimal_place": 6}
+            model, ordered, config_dict={**settings, "data_path": folder, "checkpoint_dir": folder, "metric_decimal_place": 6}
         )
     print(json.dumps({part: dict(found[part]) for part in ("best_valid_result", "test_result")}), flush=True)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import catalogue, index, new_people, tune, tune_overhead, tune_workers
+from benchmarks import catalogue, index, new_people, recbole_differences, tune, tune_overhead, tune_workers
 from benchmarks.harness import (
     PAGE,
     RESULTS,
@@ -38,12 +38,13 @@ from benchmarks.searches import Searched
 from benchmarks.simulated import alone, write_csv
 from benchmarks.startup import write_simulated
 from gaterec.data.interactions import Interactions
-from gaterec.data.prepared import open_prepared
+from gaterec.data.prepared import open_prepared, prepare_log
 from gaterec.data.read import read_log
 from gaterec.data.split import Split
 from gaterec.recommend import load
 from gaterec.settings import Data
 from tests.commands import write_log
+from tests.histories import settings
 
 
 def two_rows(options: Options) -> Iterator[Row | Skipped]:
@@ -342,3 +343,16 @@ def test_a_made_run_is_one_that_recommends(tmp_path: Path) -> None:
     assert frame["item"].to_list() == [f"i{title.removeprefix('Thing ')}" for title in frame["title"]]
     assert len(frame) == 8
     assert set(frame["title"].str.split(" ").list[1].cast(pl.Int64) % 20) == {3}
+
+
+def test_recboles_times_as_float32_change_the_order_of_a_users_events() -> None:
+    day = 1_600_000_000  # neighbors of float32 lie 128 s apart here
+    frame = pl.DataFrame({"user_id": ["a", "a", "b", "b"], "item_id": ["x", "y", "x", "y"], "timestamp": [day + 9, day, day, day + 300]})
+    interactions = prepare_log(frame, settings(), keep_rows=True).interactions
+    assert recbole_differences.users_in_another_order(interactions, normalized=False) == 1
+    assert recbole_differences.users_in_another_order(interactions, normalized=True) == 0
+
+
+@pytest.mark.parametrize(("length", "later"), [(3, (1, 0)), (10, (0, 0)), (20, (2, 1)), (31, (0, 0))])
+def test_recboles_cuts_by_share_fall_up_to_two_events_later(length: int, later: tuple[int, int]) -> None:
+    assert recbole_differences.later_cuts(length, [0.8, 0.1, 0.1]) == later

@@ -190,10 +190,10 @@ LEARNERS = [
 ]
 
 
-def falling(scores: list[float]) -> Callable[[], Figures]:
+def falling(scores: list[float], metric: str = "mrr@10") -> Callable[[], Figures]:
     """A validation whose figures are known."""
     left = iter(scores)
-    return lambda: {"mrr@10": next(left)}
+    return lambda: {metric: next(left)}
 
 
 @pytest.mark.parametrize("values", LEARNERS, ids=lambda values: "-".join(str(value) for value in values.values()))
@@ -234,7 +234,8 @@ def test_a_state_remembers_the_best_weights() -> None:
 
 
 def epochs_until_the_end(scores: list[float], **values: Any) -> tuple[int, Trainer]:
-    found = trainer(noise(), settings(**SMALL | {"epochs": 50} | values), validate=falling(scores))
+    chosen = settings(**SMALL | {"epochs": 50} | values)
+    found = trainer(noise(), chosen, validate=falling(scores, chosen.valid_metric.lower()))
     return len(list(found.epochs())), found
 
 
@@ -262,8 +263,9 @@ def test_the_first_of_equal_epochs_wins() -> None:
     assert (ran, found.course.best_epoch) == (3, 1)
 
 
-def test_less_can_be_better() -> None:
-    ran, found = epochs_until_the_end([0.3, 0.2, 0.4, 0.4], stopping_step=1, valid_metric_bigger=False)
+@pytest.mark.parametrize("metric", ["GiniIndex@10", "AveragePopularity@5"])
+def test_of_a_metric_that_is_better_when_smaller_the_smallest_value_wins(metric: str) -> None:
+    ran, found = epochs_until_the_end([0.3, 0.2, 0.4, 0.4], stopping_step=1, valid_metric=metric)
     assert (ran, found.course.best_epoch, found.course.best_score) == (4, 2, 0.2)
 
 
