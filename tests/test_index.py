@@ -323,3 +323,11 @@ def test_a_graph_keeps_twice_as_many_candidates_as_are_wanted() -> None:
     assert found(100) > 0.9
     assert found(200) == pytest.approx(found(100), abs=0.05)
     assert half <= 0.5
+
+
+def test_a_run_of_just_enough_items_gets_an_index_and_one_of_an_item_less_does_not(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaterec.index.SMALLEST", ITEMS + 1)
+    with pytest.raises(SettingsError, match=f"expected at least {ITEMS + 1:,} items, found {ITEMS:,}"):
+        write_index(load_run(copy), "ivf")
+    monkeypatch.setattr("gaterec.index.SMALLEST", ITEMS)
+    write_index(load_run(copy), "ivf")

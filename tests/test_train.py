@@ -466,6 +466,17 @@ def test_seeds_of_epochs_are_all_different_and_fit_into_63_bits() -> None:
     assert 0.3 < sum(seed >= 2**62 for seed in seeds) / 1000 < 0.7
 
 
+def test_inside_reproducible_draws_depend_on_the_seed_alone() -> None:
+    def draw(seed: int) -> list[float]:
+        with reproducible(settings(seed=seed), CPU):
+            found: list[float] = torch.rand(3).tolist()
+            return found
+
+    first = draw(7)
+    torch.rand(5)
+    assert draw(7) == first != draw(8)
+
+
 @pytest.mark.parametrize("fails", [True, False])
 @pytest.mark.parametrize("wanted", [True, False])
 def test_reproducible_leaves_nothing_behind(wanted: bool, fails: bool) -> None:

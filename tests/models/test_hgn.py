@@ -238,3 +238,28 @@ def test_under_max_pooling_the_latest_of_equal_events_explains_a_feature(instanc
     assert gated[2:].any(1).all()
     pooled = model.encode(torch.tensor([1]), items[None])[0, -1] - model.user.weight[1] - model.item.weight[items].sum(0)
     torch.testing.assert_close(gated.sum(0), pooled)
+
+
+@pytest.mark.parametrize("items", [[5], [3, 5, 3, 7, 1], [3, 5]], ids=str)
+@pytest.mark.parametrize("pooling", ["average", "max"])
+@pytest.mark.parametrize("off", [None, *SWITCHES[:4]])
+def test_the_terms_of_an_explanation_sum_to_the_query(off: str | None, pooling: str, items: list[int]) -> None:
+    model = make(5, pooling_type=pooling, **switches(*(name != off for name in SWITCHES)))
+    user, events = torch.tensor(2), torch.tensor(items)
+    terms = model.terms(user, events)
+    query = model.encode(user[None], events[None])[0, -1]
+    torch.testing.assert_close(terms.lasting + (terms.gated + terms.direct).sum(0), query)
+    nothing, vectors, u = torch.zeros_like(terms.direct), model.item.weight[events], model.user.weight[user]
+    torch.testing.assert_close(terms.lasting, nothing[0] if off == "user_term" else u)
+    torch.testing.assert_close(terms.direct, nothing if off == "item_item" else vectors)
+    opened = torch.sigmoid(model.feature_item(vectors) + model.feature_user(u))
+    gated = vectors if off == "feature_gate" else vectors * opened
+    distance = torch.tensor([len(items) - 1 - place for place in range(len(items))])
+    gate = torch.sigmoid(gated @ model.instance_item.weight[0] + model.instance_user(u)[distance])
+    for found, switch, expected in ((terms.feature_gate, "feature_gate", opened), (terms.instance_gate, "instance_gate", gate)):
+        assert (found is None) == (off == switch)
+        if found is not None:
+            torch.testing.assert_close(found, expected)
+    if pooling == "average":
+        weight = torch.ones(len(items)).double() if off == "instance_gate" else gate
+        torch.testing.assert_close(terms.gated, weight[:, None] * gated / weight.sum())

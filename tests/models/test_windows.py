@@ -61,9 +61,10 @@ def test_every_switch_of_hgn(pooling: str, off: str | None) -> None:
     follow(model, windows, 2)
 
 
+@pytest.mark.parametrize("pooling", ["average", "max"])
 @torch.no_grad()
-def test_people_of_different_lengths_and_without_events_stand_together() -> None:
-    model = hgn()
+def test_people_of_different_lengths_and_without_events_stand_together(pooling: str) -> None:
+    model = hgn(pooling_type=pooling)
     for windows in (model.windows(4, L), Windows(model, 4, L)):
         windows.begin(torch.arange(3), torch.tensor([1, 2, 3]))
         windows.add(torch.tensor([0, 2, 2]), torch.tensor([0, 0, 1]), torch.tensor([7, 8, 9]))
