@@ -59,3 +59,18 @@ def test_a_query_finds_the_same_alone_and_in_company(monkeypatch: pytest.MonkeyP
             torch.testing.assert_close(alone[1][0], scores[row], rtol=1e-6, atol=1e-6)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("most", "parts"), [(V, 1), (300, 4), (64, 16), (V - 1, 2)])
+def test_no_more_items_are_scored_at_a_time_than_may_be(most: int, parts: int) -> None:
+    table, queries, lot = made()
+    score, seen = product(table), []
+
+    def watched(queries: Tensor, items: slice, memory: Tensor | None) -> Tensor:
+        seen.append((items.start, items.stop))
+        return score(queries, items, memory)
+
+    Catalogue(watched, lot, most).best(queries, 1, strike)
+    assert len(set(seen)) == parts
+    assert all(stop - start <= most for start, stop in seen)
+    assert sorted({place for start, stop in seen for place in range(start, stop)}) == list(range(V))
