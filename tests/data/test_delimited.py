@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from gaterec.data.delimited import shortened
 from gaterec.data.read import read_log
 from gaterec.errors import DataError
 from gaterec.settings import Data
@@ -64,3 +66,31 @@ def test_zstandard_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\x28\xb5\x2f\xfd" + b"x" * 20)
     with pytest.raises(DataError, match="expected plain text or gzip, found Zstandard data; unpack the file"):
         read_log(path, Data())
+
+
+@pytest.mark.parametrize(
+    ("ids", "kept"),
+    [
+        (["1", "", "10", "100"], pl.Int64),
+        (["0", "9", "10", "99"], pl.Int64),
+        (["-1", "1", "10", "9"], pl.String),
+        (["-1", "-10"], pl.String),
+        (["1", "01"], pl.String),
+        (["+1", "1"], pl.String),
+        (["7", "x"], pl.String),
+    ],
+    ids=str,
+)
+def test_ids_are_numbers_where_python_would_write_each_of_them_so(tmp_path: Path, ids: list[str], kept: type) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("user_id,item_id\n" + "".join(f"{name},i\n" for name in ids))
+    found = read_log(path, Data()).events["user_id"]
+    assert found.dtype == kept
+    assert found.cast(pl.String).to_list() == [name for name in ids if name]
+
+
+def test_text_in_a_message_has_at_most_60_characters_and_stays_on_its_line() -> None:
+    assert shortened("x" * 60) == "x" * 60
+    assert shortened("x" * 61) == "x" * 57 + "..."
+    assert shortened("x" * 20, 10) == "x" * 7 + "..."
+    assert shortened("a\tb\nc\x1b") == r"a\tb\nc\x1b"

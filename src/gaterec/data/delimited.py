@@ -264,12 +264,13 @@ def _as_whole(texts: pl.Series) -> pl.Series | None:
 
 
 def _is_whole(numbers: pl.Series, lengths: pl.Series) -> bool:
-    """Whether texts of these lengths are these numbers (null: no number) as Python would write them, for no other way is as short."""
+    """Whether texts of these lengths are these numbers (null: no number), none negative, as Python would write them, for no other way is as short.
+
+    A negative number counts as one digit, which is less than the length of its text.
+    """
     if numbers.null_count() != lengths.null_count():
         return False
-    smallest, largest = (pl.select(pl.lit(numbers).min().fill_null(0), pl.lit(numbers).max().fill_null(0).alias("max"))).row(0)
-    if smallest < 0:
-        return False
+    (largest,) = pl.select(pl.lit(numbers).max().fill_null(0)).row(0)
     digits = len(numbers) - numbers.null_count() + sum(int((numbers >= 10**power).sum()) for power in range(1, len(str(largest))))
     return digits == int(lengths.sum())
 

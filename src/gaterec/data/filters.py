@@ -189,8 +189,8 @@ def _has_value(column: pl.Series, wanted: str | Sequence[int | float | str]) -> 
     """Row by row, whether the value is wanted; null and not-a-number are not."""
     if isinstance(wanted, str):
         numbers = _as_numbers(column)
-        good = pl.select(_within(pl.lit(numbers), parse_intervals(wanted))).to_series()
-        return good.fill_null(False) & (~numbers.is_nan()).fill_null(False)
+        # Polars takes not-a-number for greater than infinity, so it lies in no interval.
+        return pl.select(_within(pl.lit(numbers), parse_intervals(wanted))).to_series().fill_null(False)
     if column.dtype in (pl.String, pl.List(pl.String)):
         texts = [str(value) for value in wanted]
         if column.dtype == pl.String:
