@@ -1,11 +1,12 @@
 # make demo   set everything up, train HGN on a simulated log, show how good it is, what it recommends and why, and how to open the page
 # make test   set everything up and run the tests          make lint   ruff and mypy
 # make bench  the benchmarks (each prints a ratio)         make fuzz   10,000 mangled files and settings
+# make mutants  change the core line by line and list the changes that no test notices (hours; MUTANTS='gaterec.losses.*' for a part)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench fuzz docs clean
+.PHONY: demo test lint bench fuzz mutants docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gaterec run --MAX_ITEM_LIST_LENGTH=10 --learning_rate=0.005 --dropout=0.3 --repeatable=False
@@ -27,6 +28,12 @@ bench: $(VENV)/.installed-dev
 fuzz: $(VENV)/.installed-dev
 	GATEREC_FUZZ=10000 $(BIN)/pytest -n auto tests/test_fuzz.py
 
+MUTANTS ?=
+
+mutants: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run $(MUTANTS)
+	$(BIN)/mutmut results | sed "/: not checked/d"
+
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/generate.py
 
@@ -42,4 +49,4 @@ $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
