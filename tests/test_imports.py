@@ -23,7 +23,7 @@ OPTIONAL = {
     "faiss",
     "fastapi",
     "fastapi_offline",
-    "httptools",
+    "h11",
     "onnx",
     "onnxruntime",
     "onnxscript",
@@ -32,7 +32,7 @@ OPTIONAL = {
     "uvloop",
     "prometheus_client",
 }
-SERVING = {"fastapi", "fastapi_offline", "starlette", "uvicorn", "prometheus_client"}
+SERVING = {"fastapi", "fastapi_offline", "h11", "starlette", "uvicorn", "prometheus_client"}
 TORCH_ALONE = ["losses", "metrics", "kernels"]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from gaterec.errors import SettingsError
 from gaterec.serve.start import is_loopback, read_token
-from tests.commands import gaterec
+from tests.commands import gaterec, start
 from tests.servers import serving
 
 TOKEN = "a-token-that-nobody-guesses"
@@ -119,6 +119,41 @@ def test_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="it is no text"):
         read_token(tmp_path / "token")
+
+
+def test_a_named_pipe_as_token_file_is_refused_and_never_waited_for(run_folder: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    found = gaterec("serve", run_folder, "--port=0", f"--token_file={tmp_path / 'token'}")
+    assert found == (2, "", f"gaterec: token_file: {tmp_path / 'token'}: can't be read: expected a regular file, found a named pipe\n")
+
+
+STUCK = """
+import time
+from gaterec.cli import main
+from gaterec.serve import start
+def stuck(folder):
+    print("reading", flush=True)
+    time.sleep(600)
+start.Live = stuck
+main()
+"""
+"""`gaterec serve` with a run folder that never answers, as on a file system that hangs."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_start_that_hangs_is_ended_by_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """Also where SIGTERM does nothing by default, as for the first process of a container."""
+
+    def as_in_a_container() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    process = start("serve", tmp_path, "--port=0", program=STUCK, preexec_fn=as_in_a_container)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "reading\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in out + err
 
 
 def test_loopback() -> None:

@@ -1,147 +1,127 @@
-"""A connection, and what uvicorn leaves open about one: how long the head of a request may take to come, how large it may be, and that an answer
-leaves in one piece."""
+"""A connection: uvicorn's protocol on h11, and what both leave open: how long a client may take to send, and what a refusal says."""
 
 import asyncio
+import sys
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
-from starlette.responses import Response
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import h11
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gaterec.serve.guard import BUSY, Guard
 from gaterec.serve.problems import problem
 
 HEAD = 64 * 1024
-"""Bytes of a request's line and headers, beyond which more of them are refused."""
+"""Maximum number of bytes of a request's line and headers, and of the trailers after a chunked body."""
 HEAD_SECONDS = 10.0
-"""So long may they take, and so long may a new connection be silent."""
+"""Maximum time for a head to arrive, for a new connection to be silent, and for the rest of a refused body to arrive."""
+CHUNKS = 1000
+"""Maximum number of chunks of a body. Each chunk costs the event loop about 10 microseconds, however small it is."""
 
 
-class Whole:
-    """A transport that sends what is written in one turn of the event loop as one: head and body of an answer, for which the system is asked once."""
+class _Parser(h11.Connection):
+    """Refuses requests whose end two readers may see at different places, and bodies of many small chunks."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
-        self._parts: list[bytes] = []
+    _chunks = 0
 
-    def write(self, data: bytes) -> None:
-        if not self._parts:
-            self._loop.call_soon(self._send)
-        self._parts.append(data)
-
-    def close(self) -> None:
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
-        if self._parts:
-            parts, self._parts = self._parts, []
-            self._transport.write(b"".join(parts))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = 0
+            names = {name for name, _ in event.headers}
+            chunked = b"transfer-encoding" in names
+            if not event.target.startswith(b"/") or (chunked and (b"content-length" in names or event.http_version != b"1.1")):
+                raise h11.RemoteProtocolError("ambiguous")
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            if self._chunks > CHUNKS:
+                raise h11.RemoteProtocolError("too many chunks", error_status_hint=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return event
 
 
-class Connection(HttpToolsProtocol):
-    """One connection, on which requests come one after the other."""
+class _Flow(FlowControl):
+    """Reads nothing more while requests wait that were read already: each answer would let in the next 256 KiB of them."""
 
-    _head: int | None = 0
-    """Bytes of a head that is not complete; None while a body comes."""
+    def __init__(self, transport: asyncio.Transport, parser: h11.Connection) -> None:
+        super().__init__(transport)
+        self._parser = parser
+
+    def resume_reading(self) -> None:
+        if len(self._parser.trailing_data[0]) <= HEAD:
+            super().resume_reading()
+
+
+class Connection(H11Protocol):
+    """One connection, on which requests are read one after the other: the next one after the answer to the last one was written."""
+
     _patience: asyncio.TimerHandle | None = None
-    _refusing = False
-    """Whether what comes is of a request that is refused, as too many wait: it gets its answer here, so that refusing costs little."""
 
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(cast(asyncio.Transport, Whole(transport, self.loop)))
-        self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = _Parser(h11.SERVER, HEAD)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = _Flow(transport, self.conn)
+        self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._be_patient()
+        self._stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._head is not None:
-            self._head += len(data)
+        if self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            data = data.lstrip(b"\r\n")  # RFC 9112, 2.2: empty lines before a request are ignored
+            if not data:
+                return
         super().data_received(data)
-        if not self._head:  # nothing of a next request yet, or its body
-            self._be_patient()
-        elif self._head > HEAD:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        half_head = self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]
+        refused_body = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE
+        if not half_head and not refused_body:
+            self._stop_waiting()
         elif self._patience is None:
-            self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
-
-    def on_headers_complete(self) -> None:
-        alone = self.cycle is None or self.cycle.response_complete
-        if (
-            alone
-            and isinstance(self.app, Guard)
-            and self.app.refuses(self.url.decode("latin-1").partition("?")[0])
-            and _small(self.headers)
-        ):
-            self._refusing = True  # its body counts as its head: no more bytes, and no more time
-            return
-        self._head = None
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        if not self._refusing:
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._head = 0
-        if not self._refusing:
-            super().on_message_complete()
-            return
-        self._refusing = False
-        self.transport.write(BUSY_BYTES)
-        if not self.parser.should_keep_alive():
-            self.transport.close()
+            self._wait()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(HTTPStatus.BAD_REQUEST)
+        self._refuse(HTTPStatus(getattr(sys.exception(), "error_status_hint", HTTPStatus.BAD_REQUEST)))
 
-    def _be_patient(self) -> None:
+    def _wait(self) -> None:
+        self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
+
+    def _stop_waiting(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Say why, and close."""
-        self._be_patient()
+        """Say why, unless an answer to this request has begun, and close."""
+        self._stop_waiting()
         if self.transport.is_closing():
             return
-        cycle = self.cycle
-        own_body = cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline
-        if cycle is None or cycle.response_complete or own_body:  # else it would be taken for the answer to an earlier request
-            self.transport.write(TOLD[status])
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.transport.write(REFUSALS.get(status, REFUSALS[HTTPStatus.BAD_REQUEST]))
         self.transport.close()
 
 
-def _small(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether a request has no body, or says that it has a small one."""
-    for name, value in headers:
-        if name == b"transfer-encoding" or (name == b"content-length" and (not value.isdigit() or int(value) > HEAD // 2)):
-            return False
-    return True
-
-
 def _written(status: HTTPStatus, detail: str) -> bytes:
-    return _bytes(status, problem(status, "http", detail, {"connection": "close", "cache-control": "no-store"}))
-
-
-def _bytes(status: HTTPStatus, answer: Response) -> bytes:
+    answer = problem(status, "http", detail, {"connection": "close", "cache-control": "no-store"})
     head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
     return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, status.phrase.encode(), head, bytes(answer.body))
 
 
-BUSY_BYTES = _bytes(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
-
-
-TOLD = {
+REFUSALS = {
     status: _written(status, detail)
     for status, detail in (
-        (HTTPStatus.BAD_REQUEST, "expected a request of HTTP/1.1"),
+        (
+            HTTPStatus.BAD_REQUEST,
+            "expected a request of HTTP/1.1: METHOD /PATH HTTP/1.1, one Host, and a body with either a Content-Length or chunks",
+        ),
         (HTTPStatus.REQUEST_TIMEOUT, f"the head of the request took longer than {HEAD_SECONDS:g} seconds to come"),
-        (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head of the request may have {HEAD:,} bytes"),
+        (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body may have {CHUNKS:,} chunks; send larger chunks, or a content-length"),
+        (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head of the request and the trailers may have {HEAD:,} bytes each"),
+        (HTTPStatus.NOT_IMPLEMENTED, "transfer-encoding: expected chunked, or a content-length"),
     )
 }

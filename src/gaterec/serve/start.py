@@ -6,12 +6,16 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from gaterec.errors import SettingsError
+from gaterec.paths import read_text
 from gaterec.serve.app import Options, make_app
 from gaterec.serve.connections import Connection
 from gaterec.serve.events import open_store
@@ -27,6 +31,23 @@ DRAIN = 30
 """Seconds that requests under way have when the server goes down."""
 
 
+@contextmanager
+def _signals(handler: Callable[[int, FrameType | None], None], *numbers: int) -> Iterator[None]:
+    """These signals call this handler inside the block."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End a start. Without a handler, SIGTERM would not end the first process of a container."""
+    raise SystemExit(128 + number)
+
+
+@_signals(_end, signal.SIGTERM)
 def serve(
     folder: Path,
     *,
@@ -64,7 +85,7 @@ def serve(
         )
         config = uvicorn.Config(
             make_app(service, options),
-            log_level="warning",
+            log_level="error",  # a client's bad request is told to the client, and counted
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -72,6 +93,7 @@ def serve(
             timeout_keep_alive=30,
             lifespan="on",
             http=Connection,
+            ws="none",
         )
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{place.getsockname()[1]}/"
@@ -86,13 +108,9 @@ def serve(
 
 def _until_told(server: uvicorn.Server, place: socket.socket, told: str) -> None:
     """Serve; SIGTERM and Ctrl+C end it in good order, and as a success, also when they come before uvicorn listens to them itself."""
-    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with _signals(server.handle_exit, signal.SIGTERM, signal.SIGINT):
         print(told, flush=True)
         server.run([place])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -115,7 +133,7 @@ def read_token(file: Path | None) -> str | None:
         SettingsError: the file can't be read, or the token is too short to be one.
     """
     try:
-        found = os.environ.get(TOKEN) if file is None else file.read_text(encoding="utf-8").strip()
+        found = os.environ.get(TOKEN) if file is None else read_text(file).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"token_file: {file}: can't be read: {getattr(error, 'strerror', None) or 'it is no text'}") from None
     if found is None:
