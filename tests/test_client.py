@@ -61,6 +61,8 @@ def test_it_asks_about_items_and_the_run(server: Client) -> None:
 
 @pytest.mark.parametrize("user", ["fresh", "a/b", "/", "..", ".", "a?b=c#d&e %2F+", "Ж ☂", "line\nbreak", "end\n", " ", "a" * 512])
 def test_an_event_counts_and_is_deleted_whatever_the_persons_id(server: Client, user: str) -> None:
+    with pytest.raises(RequestError, match="which looks like milliseconds: divide it by 1,000"):
+        server.add_event(user, "i3", timestamp=1_796_000_000_000)
     added = server.add_event(user, "i3", timestamp=5)
     assert (added.user, added.item, added.timestamp, added.new) == (user, "i3", 5.0, True)
     assert server.user(user).newer == 1

@@ -189,6 +189,33 @@ def test_a_full_queue_is_told_at_once_and_nothing_of_it_is_kept(address: str) ->
     store.close()
 
 
+def test_the_queue_takes_as_many_as_it_says_and_no_more(address: str) -> None:
+    store = open_store(address, waiting=5)
+    go, thread = held(store)
+    waiting = [store.submit([Event("ann", "a", 1)] * 2) for _ in range(2)]
+    with pytest.raises(StoreBusy, match="4 wait to be written"):
+        store.submit([Event("ann", "no", 1)] * 2)
+    waiting.append(store.submit([Event("ann", "a", 1)]))
+    with pytest.raises(StoreBusy, match="5 wait to be written"):
+        store.submit([Event("ann", "no", 1)])
+    go.set()
+    thread.join()
+    assert [len(one.result(30)) for one in waiting] == [2, 2, 1]
+    assert store.events_of(["ann"]) == {"ann": ["a"] * 5}
+    store.close()
+
+
+def test_a_transaction_is_bounded(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaterec.serve.events.AT_A_TIME", 10)
+    sizes = commits(store, monkeypatch)
+    go, thread = held(store)
+    waiting = [store.submit([Event("ann", str(number), number)]) for number in range(25)]
+    go.set()
+    thread.join()
+    assert [one.result(30) for one in waiting] == [[True]] * 25
+    assert sizes == [10, 10, 5]
+
+
 def test_closing_writes_what_waits_and_ends_the_thread(address: str) -> None:
     store = open_store(address)
     go, thread = held(store)
@@ -264,7 +291,7 @@ def test_a_deletion_leaves_no_byte_in_the_files(tmp_path: Path) -> None:
 
 
 def test_a_deletion_that_a_reader_kept_from_clearing_the_files_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_events, "PATIENCE", 0.1)
+    monkeypatch.setattr("gaterec.serve.events.CLEARING", 0.1)
     store = open_store(tmp_path / "events.db")
     add(store, Event("ann", "a", 1))
     other = sqlite3.connect(tmp_path / "events.db", isolation_level=None)
@@ -418,6 +445,40 @@ def test_a_server_may_go_away_and_come_back(switch: tuple[str, Callable[[str], o
     assert add(store, Event("ann", "d", 4)) == [True]
     turn("restart")
     assert store.events_of(["ann"]) == {"ann": ["a", "c", "d"]}
+    store.close()
+
+
+def test_a_database_that_acknowledges_before_the_disk_is_told_not_to(server: str) -> None:
+    import psycopg
+
+    with psycopg.connect(server, autocommit=True) as connection:
+        for value, expected in (("off", "on"), ("remote_write", "remote_write")):
+            connection.execute(f"ALTER ROLE tester SET synchronous_commit = {value}")
+            store = open_store(server)
+            with store._database.connect() as own:
+                assert own.execute("SHOW synchronous_commit").fetchone() == (expected,)
+                assert own.execute("SHOW statement_timeout").fetchone() == ("30s",)
+            store.close()
+        connection.execute("ALTER ROLE tester RESET synchronous_commit")
+
+
+def test_a_database_whose_tables_are_gone_or_others_is_not_ready(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import psycopg
+
+    monkeypatch.setattr("gaterec.serve.events.LOST", 0.0)
+    store = open_store(server)
+    assert store.alive()
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("ALTER TABLE gaterec_events RENAME TO away")
+        assert not store.alive()
+        assert "gaterec_events" in (store.fault or "")
+        connection.execute("ALTER TABLE away RENAME TO gaterec_events")
+        assert store.alive()
+        connection.execute("UPDATE gaterec_store SET salt = sha256(salt)")
+        assert not store.alive()
+        with pytest.raises(EventsError, match="another store took its place"):
+            store.forgotten(["ann"])  # what is marked there is marked with another key
+        connection.execute("DROP TABLE gaterec_store, gaterec_events, gaterec_forgotten")
     store.close()
 
 

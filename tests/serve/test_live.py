@@ -5,8 +5,11 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 import torch
 
@@ -70,6 +73,75 @@ def test_a_bad_run_is_refused_and_the_old_one_stays(runs: Path) -> None:
     assert live.current.name == "first"
 
 
+def test_a_run_whose_users_have_no_numbers_is_refused(runs: Path) -> None:
+    """A stranger gets popular items from it: only its own users show that it is damaged."""
+    live, new = Live(runs), add(runs, "users")
+    tensors, about = read_tensors(new / "weights.safetensors")
+    (name,) = (name for name, tensor in tensors.items() if len(tensor) == len(live.current.recommender.users))
+    tensors[name] = torch.full_like(tensors[name], torch.nan)
+    tensors[name][0] = 0.0
+    write_tensors(new / "weights.safetensors", tensors, about)
+    with pytest.raises(RunError, match="users: can't answer: its scores are no numbers"):
+        live.reload()
+
+
+DAMAGES: list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]] = [
+    ("users", lambda frame: frame.drop(frame.columns)),
+    ("users", lambda frame: frame.clear()),
+    ("users", lambda frame: frame.head(1)),
+    ("users", lambda frame: frame.select(pl.concat_list(pl.all()))),
+    ("items", lambda frame: frame.drop("training_count")),
+    ("items", lambda frame: frame.drop("item_id")),
+    ("items", lambda frame: frame.clear()),
+    ("items", lambda frame: frame.with_columns(pl.col("item_id").replace("i7", None))),
+    ("items", lambda frame: frame.with_columns(pl.lit(None, pl.Int64).alias("training_count"))),
+    ("items", lambda frame: frame.with_columns(pl.lit(-1.5).alias("training_count"))),
+    ("items", lambda frame: frame.with_columns(pl.struct(pl.all()).alias("item_id"))),
+]
+
+
+def test_a_run_with_damaged_tables_is_refused_in_one_line_before_it_serves(runs: Path, make: Make) -> None:
+    with make(folder=runs) as client:
+        for number, (table, damaged) in enumerate(DAMAGES):
+            new = add(runs, f"bad{number}")
+            damaged(pl.read_parquet(new / f"{table}.parquet")).write_parquet(new / f"{table}.parquet")
+            detail = problem(client.post("/reload"), 409, "run")
+            assert f"bad{number}" in detail, detail
+            assert "\n" not in detail
+            assert not [word for word in ("polars", "torch", "Traceback", "pydantic", "panick", "Error") if word in detail], detail
+            assert client.post("/recommend", json={"user": "u7"}).json()["model"] == "first"
+            shutil.rmtree(new)
+
+
+def test_whatever_breaks_while_a_run_is_read_refuses_it(runs: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicError(BaseException):
+        """As of a library in another language."""
+
+    with make(folder=runs) as client:
+        for error, told in ((KeyError("secret"), "damaged"), (PanicError("secret"), "damaged"), (MemoryError(), "memory ran out")):
+            with monkeypatch.context() as patch:
+                patch.setattr("gaterec.serve.live.load", raising(error))
+                detail = problem(client.post("/reload"), 409, "run")
+            assert f"first: can't answer: {'its files are damaged' if told == 'damaged' else told}" in detail
+            assert "secret" not in detail
+        with monkeypatch.context() as patch:
+            patch.setattr("gaterec.serve.live.load", raising(OSError(5, "Input/output error")))
+            assert "first: can't be read: Input/output error" in problem(client.post("/reload"), 409, "run")
+        assert client.post("/reload").status_code == 200
+    monkeypatch.setattr("gaterec.serve.live.load", raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        read(runs)
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    """What raises it when it is called."""
+
+    def called(*whatever: Any) -> Any:
+        raise error
+
+    return called
+
+
 def test_no_run_at_all(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="found no such folder"):
         read(tmp_path / "nothing")
@@ -128,8 +200,6 @@ def test_events_of_items_that_the_new_run_does_not_know_are_left_out(runs: Path,
         for item in ("i3", "i4"):
             client.post("/events", json={"user": "stranger", "item": item})
         new = add(runs, "second")
-        import polars as pl
-
         items = pl.read_parquet(new / "items.parquet")
         items.with_columns(pl.col("item_id").replace("i3", "renamed")).write_parquet(new / "items.parquet")
         client.post("/reload")

@@ -1,6 +1,7 @@
 """The thread that has the model: one question to the store for a batch, and an answer also when the store has none."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from gaterec.schemas import ExplainRequest, RecommendRequest
-from gaterec.serve.events import EventsError, EventStore, open_store
+from gaterec.serve.batching import BusyError
+from gaterec.serve.events import DamagedError, EventsError, EventStore, open_store
 from gaterec.serve.live import Live
 from gaterec.serve.metrics import Metrics
 from gaterec.serve.service import Asked, PersonRequest, Service, SimilarRequest
@@ -121,3 +123,110 @@ def test_nothing_of_the_deleted_stays_in_memory(service: Service) -> None:
     assert "u7" in following._followed
     asyncio.run(service.forget("u7"))
     assert "u7" not in following._followed
+
+
+def test_a_damaged_record_fails_the_requests_of_its_user_alone(
+    service: Service, store: EventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("events_of", "forgotten"):
+        with monkeypatch.context() as patch:
+            read = getattr(store, name)
+
+            def damaged(users: Sequence[str], *, read: Any = read) -> Any:
+                if "u7" in users:
+                    raise DamagedError("malformed")
+                return read(users)
+
+            patch.setattr(store, name, damaged)
+            one, explained, other, nobody = together(
+                service, RecommendRequest(user="u7"), ExplainRequest(user="u7", item="i3"), RecommendRequest(user="u8"), RecommendRequest()
+            )
+        assert isinstance(one, DamagedError)
+        assert isinstance(explained, DamagedError)
+        assert len(other.items) == len(nobody.items) == 10
+    assert "malformed" in caplog.text
+    assert "u7" not in caplog.text
+
+
+def test_a_list_that_breaks_fails_its_own_request_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    recommender = service.live.current.recommender
+    answer, recommended = recommender.answer, service._recommended
+
+    def breaks(requests: Sequence[Any]) -> Any:
+        assert all(request.person.id != "u7" for request in requests)
+        return answer(requests)
+
+    def breaks_later(loaded: Any, user: str | None, *more: Any) -> Any:
+        assert user != "u9"
+        return recommended(loaded, user, *more)
+
+    monkeypatch.setattr(recommender, "answer", breaks)
+    monkeypatch.setattr(service, "_recommended", breaks_later)
+    answers = together(service, *(RecommendRequest(user=f"u{number}", k=3) for number in range(7, 11)))
+    assert [isinstance(answer, AssertionError) for answer in answers] == [True, False, True, False]
+    assert [answer.user for answer in answers[1::2]] == ["u8", "u10"]
+
+
+def test_a_history_that_is_given_counts_in_an_explanation(service: Service) -> None:
+    without, given = together(service, ExplainRequest(user="u7", item="i3"), ExplainRequest(user="u7", item="i3", history=["i5", "i6"]))
+    assert [event.item for event in given.events][-2:] == ["i5", "i6"]
+    assert [event.item for event in without.events][-2:] != ["i5", "i6"]
+    assert without.score != given.score
+
+
+def test_a_deletion_is_taken_where_the_queue_is_full(run_folder: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service(Live(run_folder), store, Metrics(), queue=2, batch=1, seconds=100.0)
+    begun, go, read = threading.Event(), threading.Event(), store.events_of
+
+    def wait(users: Sequence[str]) -> Any:
+        begun.set()
+        assert go.wait(30)
+        return read(users)
+
+    monkeypatch.setattr(store, "events_of", wait)
+
+    async def scene() -> None:
+        first = asyncio.ensure_future(service.ask(RecommendRequest(user="u7")))
+        assert await asyncio.to_thread(begun.wait, 30)
+        assert not service.full
+        others = [asyncio.ensure_future(service.ask(RecommendRequest(user=f"u{number}"))) for number in (8, 9)]
+        await asyncio.sleep(0)
+        assert service.full
+        with pytest.raises(BusyError, match="2 requests are waiting already"):
+            await service.ask(RecommendRequest(user="u10"))
+        deleted = asyncio.ensure_future(service.forget("u7"))
+        await asyncio.sleep(0)
+        go.set()
+        await deleted
+        assert [answer.user for answer in await asyncio.gather(first, *others)] == ["u7", "u8", "u9"]
+
+    asyncio.run(scene())
+    assert "u7" not in service.live.current.recommender.following._followed
+    service.close()
+
+
+def test_a_server_that_is_behind_refuses_early(run_folder: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service(Live(run_folder), store, Metrics(), queue=100, batch=1, seconds=0.002)
+    begun, go = threading.Event(), threading.Event()
+
+    def wait(users: Sequence[str]) -> Any:
+        begun.set()
+        assert go.wait(30)
+        return {}
+
+    monkeypatch.setattr(store, "events_of", wait)
+
+    async def scene() -> None:
+        asked = [asyncio.ensure_future(service._batcher.ask(RecommendRequest(user="u7"), 100.0))]
+        assert await asyncio.to_thread(begun.wait, 30)
+        asked += [asyncio.ensure_future(service._batcher.ask(RecommendRequest(user="u7"), 100.0)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        assert not service._batcher.full
+        assert service.full  # half of the two milliseconds is over
+        service._seconds = 1000.0
+        assert not service.full
+        go.set()
+        await asyncio.gather(*asked)
+
+    asyncio.run(scene())
+    service.close()

@@ -63,6 +63,8 @@ CLOCKS = 60.0
 CLOCK = 1e8
 """Timestamps below this one (March 1973) are positions, days or another unit, not seconds since 1970."""
 DAY = 86_400
+EXPIRING = 3600
+"""The seconds between two deletions of events that are older than the retention."""
 SHOWN = 20
 OF_THE_MODEL = frozenset({"/recommend", "/explain", "/similar", "/person"})
 """Paths whose requests wait for the thread that has the model."""
@@ -155,7 +157,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
                 LOG.warning("events can't be expired: %s", error)
             except Exception:
                 LOG.exception("deleting old events broke")
-            await asyncio.sleep(3600)
+            await asyncio.sleep(EXPIRING)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:

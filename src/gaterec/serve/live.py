@@ -102,6 +102,8 @@ def read(folder: Path) -> Loaded:
         recommender.warm()
         loaded = Loaded(recommender, run.name, mark)
         try_out(loaded)
+    except RequestError as error:
+        raise RunError(f"{run}: can't answer: {error}") from None
     except GaterecError:
         raise
     except OSError as error:
@@ -128,14 +130,11 @@ def try_out(loaded: Loaded) -> None:
     recommender = loaded.recommender
     folder, users, items = recommender.run.folder, recommender.users.to_series(0), recommender.items.to_series(0)
     known = [str(users[number]) for number in some(len(users))]
-    try:
-        frame = recommender.recommend([*known, "\N{BLACK QUESTION MARK ORNAMENT}"], k=5, seen=True)
-        for number in some(len(items)):
-            item_answer(recommender, str(items[number]))
-        find_items(recommender, "", TRIED)
-        model_answer(loaded)
-    except RequestError as error:
-        raise RunError(f"{folder}: can't answer: {error}") from None
+    frame = recommender.recommend([*known, "\N{BLACK QUESTION MARK ORNAMENT}"], k=5, seen=True)
+    for number in some(len(items)):
+        item_answer(recommender, str(items[number]))
+    find_items(recommender, "", TRIED)
+    model_answer(loaded)
     if not len(frame) or not frame["score"].is_finite().all():
         raise RunError(
             f"{folder}: can't answer: its scores are no numbers, so its weights are damaged or its training went wrong; train it again"
