@@ -219,7 +219,7 @@ def test_a_finished_run_with_resume(log: Path, tmp_path: Path) -> None:
 def test_notes_go_to_standard_error(log: Path, tmp_path: Path) -> None:
     found = gaterec("run", "-d", log, f"--checkpoint_dir={tmp_path}", "--train_neg_sample_args={'sample_num': 2}", *TINY)
     assert found.code == 0
-    assert found.err == "note: train_neg_sample_args: CE compares each target with the whole catalogue and draws no negatives\n"
+    assert found.err == "note: train_neg_sample_args: no effect: CE compares each target with the whole catalogue and draws no negatives\n"
 
 
 def test_an_interrupted_run_says_how_to_go_on(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

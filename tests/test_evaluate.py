@@ -350,7 +350,7 @@ def test_the_protocol_in_sentences() -> None:
         ({"eval_args": {"group_by": None}}, "Split: 50/20/30 by time, of all events together."),
         ({"eval_args": {"split": {"TS": [7, 1, 2]}}}, "Split: 70/10/20 by time, test is what came after one moment for all."),
         ({"repeatable": False}, "Ranked: full: the whole catalogue of 30 items; items seen before are left out."),
-        ({"eval_args": {"mode": "uni100"}}, "Ranked: 100 drawn items (uni100); items seen before are kept."),
+        ({"eval_args": {"mode": "uni100"}}, "Ranked: 100 items drawn with replacement (uni100); items seen before are kept."),
     ],
 )
 def test_the_protocol_says_what_was_chosen(values: dict[str, Any], line: str) -> None:
@@ -376,7 +376,7 @@ def test_the_protocol_says_that_a_log_without_times_is_not_in_order_of_time(valu
 
 def test_the_protocol_says_what_validation_ranked_where_that_is_not_what_test_did() -> None:
     for mode, line in (
-        ({"valid": "uni10"}, "Ranked in validation, for early stopping: 10 drawn items (uni10)."),
+        ({"valid": "uni10"}, "Ranked in validation, for early stopping: 10 items drawn with replacement (uni10)."),
         ({"test": "pop10"}, "Ranked in validation, for early stopping: the whole catalogue of 30 items."),
     ):
         assert line in sentences(eval_args={"mode": mode})

@@ -307,8 +307,9 @@ def test_a_model_that_is_counted_is_validated_too(log: Path, tmp_path: Path) -> 
     assert result["best_valid_score"] == result["best_valid_result"]["mrr@10"] > 0
 
 
-def test_no_validation_at_all_keeps_the_last_epoch(log: Path, tmp_path: Path) -> None:
-    result, _ = judged(log, tmp_path, epochs=3, eval_step=0)
+def test_no_validation_at_all_keeps_the_last_epoch(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result, _ = judged(log, tmp_path, epochs=3, eval_step=0, state="INFO")
+    assert "Nothing is validated: all epochs (3) are trained, and the weights of the last one are kept." in capsys.readouterr().out
     assert (result["best_valid_score"], result["best_epoch"]) == (None, 3)
 
 

@@ -20,7 +20,7 @@ from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.sampling import NegativeSampler
 from gaterec.settings import LOSSES, Settings
-from gaterec.train import Figures, Trainer, TrainingState, batch_loss, hash_seed, pick_device, reproducible
+from gaterec.train import Figures, Trainer, TrainingState, batch_loss, hash_seed, pick_device, reproducible, without_effect
 from tests.histories import histories, random_histories, settings, training_counts
 
 CPU = torch.device("cpu")
@@ -332,6 +332,49 @@ def test_a_model_without_parameters_is_finished_before_it_begins() -> None:
     found = trainer(noise(), settings(model="Pop"))
     assert found.finished
     assert list(found.epochs()) == []
+
+
+# What changes nothing
+
+CE = "CE compares each target with the whole catalogue and draws no negatives"
+
+
+@pytest.mark.parametrize(
+    ("values", "lines"),
+    [
+        ({}, []),
+        ({"negatives_may_be_own": True, "gbce_t": 0.75, "stopping_step": 10, "tail_ratio": 0.1}, []),  # the defaults, spelled out
+        (
+            {"train_neg_sample_args": {"sample_num": 2}, "negatives_may_be_own": False},
+            [f"train_neg_sample_args, negatives_may_be_own: no effect: {CE}"],
+        ),
+        ({"model": "BPR", "loss_type": "CE"}, []),
+        ({"model": "BPR"}, []),
+        ({"loss_type": "BPR", "negatives_may_be_own": False, "train_neg_sample_args": {"sample_num": 2}}, []),
+        (
+            {"loss_type": "BPR", "train_neg_sample_args": {"alpha": 0.5}},
+            ["train_neg_sample_args.alpha: no effect: negatives are drawn uniformly"],
+        ),
+        ({"loss_type": "BPR", "train_neg_sample_args": {"alpha": 0.5, "distribution": "popularity"}}, []),
+        (
+            {"loss_type": "BPR", "train_neg_sample_args": {"candidate_num": 4}},
+            ["train_neg_sample_args.candidate_num: no effect: negatives are not dynamic"],
+        ),
+        ({"loss_type": "BPR", "train_neg_sample_args": {"candidate_num": 4, "dynamic": True}}, []),
+        ({"gbce_t": 0.5}, ["gbce_t: no effect: loss_type is CE and not gBCE"]),
+        ({"gbce_t": 0.5, "loss_type": "gBCE"}, []),
+        ({"bprmax_reg": 0.5, "loss_type": "SSM"}, ["bprmax_reg: no effect: loss_type is SSM and not BPRmax"]),
+        ({"bprmax_reg": 0.5, "loss_type": "BPRmax"}, []),
+        ({"eval_step": 0, "stopping_step": 3}, ["stopping_step: no effect: eval_step is 0, so nothing is validated"]),
+        ({"tail_ratio": 0.2}, ["tail_ratio: no effect: TailPercentage is not among the metrics"]),
+        ({"tail_ratio": 0.2, "metrics": ["TailPercentage"]}, []),
+        ({"tail_ratio": 0.2, "valid_metric": "TailPercentage@5"}, []),
+        ({"model": "Pop", "epochs": 3, "learning_rate": 0.1}, ["epochs, learning_rate: no effect: Pop is counted and not trained"]),
+        ({"model": "Pop"}, []),
+    ],
+)
+def test_settings_that_change_nothing_are_told(values: dict[str, Any], lines: list[str]) -> None:
+    assert without_effect(settings(**values)) == lines
 
 
 # What can't go on

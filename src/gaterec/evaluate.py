@@ -239,7 +239,11 @@ def describe_protocol(settings: Settings, interactions: Interactions, cases: Cas
     mode, valid_mode = protocol.mode["test"], protocol.mode["valid"]
 
     def candidates(mode: str) -> str:
-        return f"the whole catalogue of {len(interactions.items) - 1:,} items" if mode == "full" else f"{mode[3:]} drawn items ({mode})"
+        return (
+            f"the whole catalogue of {len(interactions.items) - 1:,} items"
+            if mode == "full"
+            else f"{mode[3:]} items drawn with replacement ({mode})"
+        )
 
     asked = (
         "the next item before each held-out event" if protocol.target == "next" else "all held-out items, once at the end of the history"

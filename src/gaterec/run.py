@@ -35,7 +35,7 @@ from gaterec.resume import best_valid, resumed, saved_epochs
 from gaterec.settings import Data, Evaluation, Settings
 from gaterec.slices import slice_rows
 from gaterec.sources import check_dictionary, read_config_file, resolve
-from gaterec.train import Course, Figures, pick_device, reproducible
+from gaterec.train import Course, Figures, pick_device, reproducible, without_effect
 
 
 class Result(TypedDict):
@@ -273,9 +273,10 @@ def _train(
     on_epoch: Callable[[Mapping[str, Any]], object],
 ) -> tuple[SequenceEncoder, Course, Figures | None]:
     """The trained model, what its training was like, and its validation figures; saves a state after epochs on the way."""
-    trained = model_class(settings.model).Settings.trained
-    if trained and settings.loss_type == "CE" and settings.train_neg_sample_args is not None:
-        display.warn("train_neg_sample_args: CE compares each target with the whole catalogue and draws no negatives")
+    for line in without_effect(settings):
+        display.warn(line)
+    if model_class(settings.model).Settings.trained and settings.epochs and not (settings.eval_step and len(prepared.valid)):
+        display.line(f"Nothing is validated: all epochs ({settings.epochs:,}) are trained, and the weights of the last one are kept.")
     trainer, problems = resumed(settings, prepared, device, _states(folder), resume)
     for problem in problems:
         display.warn(problem)

@@ -185,8 +185,8 @@ def resolve_sources(model_settings: Callable[[str], type[Section]], sources: Seq
     loss = values.get("loss_type")
     if loss == "CE":
         usually.pop("train_neg_sample_args", None)  # they were for the model's own loss, and CE draws none
-    if str(loss) in SHARED_NEGATIVES:
-        usually.pop("negatives_may_be_own", None)  # a step shares the negatives, so no user's own items can be excluded
+    if str(loss) in {"CE", *SHARED_NEGATIVES}:
+        usually.pop("negatives_may_be_own", None)  # no negatives, or negatives that a step shares, so that no user's own can be excluded
     values = {**usually, **values}
     general = {name: value for name, value in values.items() if name in Settings.model_fields}
     particular = {name: value for name, value in values.items() if name in own.model_fields}

@@ -23,7 +23,7 @@ from gaterec.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, t
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.optimizers import make_optimizers, rate_factor, update_plan
 from gaterec.sampling import NegativeSampler
-from gaterec.settings import NegativeSampling, Settings
+from gaterec.settings import NegativeSampling, Settings, Training
 
 Figures = dict[str, float]
 
@@ -258,6 +258,39 @@ def draw_negatives(queries: Tensor, batch: Batch, how: NegativeSampling, sampler
     drawn = sampler.draw(batch.target_users, (*shape, how.candidate_num))  # (N, K, S, C)
     scores = gathered_scores(queries, drawn.flatten(1), *model.item_table()).view_as(drawn)
     return drawn.gather(3, scores.argmax(3, keepdim=True)).squeeze(3)
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """One line for each reason why settings that differ from their defaults change nothing in this training."""
+    idle: dict[str, list[str]] = {}
+
+    def note(reason: str, *names: str) -> None:
+        changed = [name for name in names if getattr(settings, name) != Settings.model_fields[name].get_default(call_default_factory=True)]
+        if changed:
+            idle.setdefault(reason, []).extend(changed)
+
+    loss, negatives = settings.loss_type, settings.train_neg_sample_args
+    if not settings.model_settings.trained:
+        note(
+            f"{settings.model} is counted and not trained", *(name for name in Training.model_fields if name not in {"recipe", "loss_type"})
+        )
+    else:
+        if loss == "CE":
+            note("CE compares each target with the whole catalogue and draws no negatives", "train_neg_sample_args", "negatives_may_be_own")
+        elif negatives is not None:
+            if negatives.distribution != "popularity" and negatives.alpha != 1:
+                idle["negatives are drawn uniformly"] = ["train_neg_sample_args.alpha"]
+            if not negatives.dynamic and negatives.candidate_num:
+                idle["negatives are not dynamic"] = ["train_neg_sample_args.candidate_num"]
+        if loss != "gBCE":
+            note(f"loss_type is {loss} and not gBCE", "gbce_t")
+        if loss != "BPRmax":
+            note(f"loss_type is {loss} and not BPRmax", "bprmax_reg")
+        if not settings.eval_step:
+            note("eval_step is 0, so nothing is validated", "stopping_step")
+    if "TailPercentage" not in (*settings.metrics, settings.valid_metric.partition("@")[0]):
+        note("TailPercentage is not among the metrics", "tail_ratio")
+    return [f"{', '.join(names)}: no effect: {reason}" for reason, names in idle.items()]
 
 
 def hash_seed(seed: int, epoch: int) -> int:

@@ -54,6 +54,7 @@ def test_its_own_default_loss_is_bpr() -> None:
         ({"model": "BPR", "loss_type": "BPR"}, False),
         ({"model": "BPR", "negatives_may_be_own": True}, True),
         ({"model": "BPR", "loss_type": "SSM"}, True),
+        ({"model": "BPR", "loss_type": "CE"}, True),
         ({"model": "BPR", "loss_type": "TOP1max"}, True),
         ({"model": "FPMC"}, True),
         ({"model": "GRU4RecPlus"}, True),
