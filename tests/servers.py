@@ -16,15 +16,15 @@ SMALL = {"embedding_size": 4, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 2, "state": "
 
 
 def train(place: Path, model: str = "HGN", title: str = "Film", **settings: object) -> Path:
-    """A run folder in place/saved: 60 people u0.., 20 items i0.. with titles ("Film 7") and kinds."""
+    """A run folder in place/saved: 60 people u0.., 20 items i0.. with titles ("Film 7"), kinds and years (1997)."""
     log = place / "log"
     log.mkdir(exist_ok=True)
     events = pl.read_csv(write_log(log / "log.csv", people=60))
     (log / "log.csv").unlink()
     names = {"user_id": "user_id:token", "item_id": "item_id:token", "timestamp": "timestamp:float"}
     events.rename(names).write_csv(log / "log.inter", separator="\t")
-    lines = [f"i{number}\t{title} {number}\t{'funny sad' if number % 2 else 'sad'}" for number in range(20)]
-    (log / "log.item").write_text("\n".join(["item_id:token\ttitle:token_seq\tkind:token_seq", *lines]) + "\n")
+    lines = [f"i{number}\t{title} {number}\t{'funny sad' if number % 2 else 'sad'}\t{1990 + number}" for number in range(20)]
+    (log / "log.item").write_text("\n".join(["item_id:token\ttitle:token_seq\tkind:token_seq\tyear:float", *lines]) + "\n")
     own = {"data_path": str(place), "checkpoint_dir": str(place / "saved"), **SMALL, **settings}
     folder: Path = gaterec.run(model, "log", config_dict=own)["folder"]
     return folder

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from gaterec import GaterecError, client
@@ -41,6 +42,21 @@ def test_it_asks_about_people(server: Client) -> None:
     assert why.score == pytest.approx(best.items[0].score, abs=1e-4)
     assert "u7" in server.users("u7").users
     assert server.user("u7").known
+
+
+def test_it_sends_conditions_and_ids_of_any_type(server: Client) -> None:
+    for year in (1997, 1997.0, "1997", [1997], pl.Series([1997.0])):
+        assert [row.item for row in server.recommend("stranger", where={"year": year}).items] == ["i7"]
+    assert server.recommend(where={"year": 5}).notes[0] == "where: year: no item has '5'; the nearest values are 1990"
+    assert server.recommend("stranger", ["i3", "NEW1"]).notes == [
+        "user 'stranger': the run does not know item 'NEW1' of the history, which is left out"
+    ]
+    assert server.add_event(7.0, "i3").user == server.user(7).user == "7"
+    assert server.delete_user(7.0).deleted == 1
+    with pytest.raises(RequestError, match="where: year: expected text, a number, a boolean or a date, found None"):
+        server.recommend(where={"year": None})
+    with pytest.raises(RequestError, match="deny: expected a list of ids, found text"):
+        server.recommend(deny="i3")
 
 
 def test_the_earlier_names_of_methods_warn_and_answer_the_same(server: Client) -> None:

@@ -91,6 +91,7 @@ UPPER = {
     "serve",
     "client",
     "schemas",
+    "conditions",
     "diversity",
     "export",
     "fold_in",
@@ -154,7 +155,7 @@ def test_torch_and_numpy_alone(name: str) -> None:
             assert top in {"torch", "numpy"} or top in sys.stdlib_module_names or own, f"{module_name(file)} imports {full}"
 
 
-@pytest.mark.parametrize("name", ["settings", "sources", "bundles", "section", "recbole_keys", "errors"])
+@pytest.mark.parametrize("name", ["settings", "sources", "bundles", "section", "recbole_keys", "errors", "output"])
 def test_the_ground_imports_nothing_above_it(name: str) -> None:
     above = {"models", "data", "losses", "metrics", "sampling", "significance", "kernels", "files", "settings_table"} | MIDDLE | UPPER
     assert_imports_none_of(name, above)

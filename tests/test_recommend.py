@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 import gaterec
+from gaterec.checkpoint import load_run
 from gaterec.data.interactions import Interactions
-from gaterec.errors import RequestError, RunError
+from gaterec.errors import RequestError, RequestWarning, RunError
 from gaterec.evaluate import EncoderScorer
 from gaterec.explain import explain_to
 from gaterec.models import MODELS
@@ -189,8 +191,10 @@ def test_every_model_recommends(model: str, tmp_path: Path) -> None:
 
 def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
     for ask, told in (
-        (lambda: recommender.recommend(["u1"], deny=["i99"]), r"item 'i99': the run knows no such item; did you mean i\d+\?"),
-        (lambda: recommender.recommend(histories=[["i1", "x" * 200]]), "item 'x{80}': the run knows no such item"),
+        (lambda: recommender.similar_items("i99"), r"item 'i99': the run knows no such item; did you mean i\d+\?"),
+        (lambda: recommender.similar_items("x" * 200), "item 'x{80}': the run knows no such item; train again on a log that has it"),
+        (lambda: recommender.explain("u1", "x"), "item 'x': the run knows no such item; train again on a log that has it"),
+        (lambda: recommender.recommend(["\udcff"]), r"users: expected text in UTF-8, found '\\udcff'"),
         (lambda: recommender.recommend(["u1"], where={"knd": "sad"}), "where: knd: items have no such column; did you mean kind?"),
         (
             lambda: recommender.recommend(["u1"], where={"training_count": "3"}),
@@ -198,7 +202,7 @@ def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
         ),
         (lambda: recommender.recommend(["u1"], where={"item_id": "i3"}), "where: item_id: items have no such column; did you mean title?"),
         (lambda: recommender.recommend(["u1"], where=["kind"]), "where: expected a dictionary of columns and values, found list"),  # type: ignore[arg-type]
-        (lambda: recommender.recommend(["nobody"], strict=True), "user 'nobody': the run knows no such person"),
+        (lambda: recommender.recommend(["nobody"], strict=True), "user 'nobody': the run knows no such user"),
         (lambda: recommender.recommend(["u1"], histories=[[], []]), "histories: expected one for each of the 1 users, found 2"),
         (lambda: recommender.recommend(["u1"], k=0), "k: expected a whole number from 1 on, found 0"),
         (lambda: recommender.request("u1", k=True), "k: expected a whole number from 1 on, found True"),
@@ -212,6 +216,157 @@ def test_what_can_not_be_answered_is_told(recommender: Recommender) -> None:
     ):
         with pytest.raises(RequestError, match=told):
             ask()
+
+
+def test_a_condition_is_compared_as_what_its_column_holds(recommender: Recommender, tmp_path: Path) -> None:
+    items = recommender.items.with_columns(year=1990.0 + pl.int_range(pl.len()))
+    recommender = Recommender(replace(recommender.run, items=items))
+    for year in (1995, 1995.0, "1995", "1995.0", [1995]):
+        assert recommender.recommend(["u1"], where={"year": year}, seen=True)["item"].to_list() == [items.item(5, 0)]
+        assert recommender.recommend_to(tmp_path / "lists", ["u1"], where={"year": year}, seen=True) == 1
+        assert pl.read_parquet(tmp_path / "lists" / "*.parquet")["item"].to_list() == [items.item(5, 0)]
+    assert set(recommender.recommend(["u1"], where={"year": [1995, 1996], "kind": "sad"}, seen=True)["item"]) == set(
+        items[5:7].to_series(0)
+    )
+    for where, told in (
+        ({"year": 1995.5}, r"where: year: no item has '1995\.5'; the nearest values are 1995 and 1996"),
+        ({"year": 1995, "title": f"Film {items.item(6, 0)[1:]}"}, "where: no item meets all of these conditions"),
+    ):
+        with pytest.warns(RequestWarning, match=told):
+            assert recommender.recommend(["u1"], where=where).is_empty()
+        with pytest.warns(RequestWarning, match=told):
+            recommender.recommend_to(tmp_path / "lists", ["u1"], where=where)
+        assert re.fullmatch(told, recommender.request("u1", where=where).notes[0])
+    with pytest.raises(RequestError, match="where: year: expected a number, found 'old'"):
+        recommender.recommend(["u1"], where={"year": "old"})
+
+
+def test_an_item_that_the_run_does_not_know_is_left_out_with_a_note(recommender: Recommender, tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        ({"deny": ["i3", "NEW1"]}, {"deny": ["i3"]}, "deny: left out item 'NEW1', which the run does not know"),
+        (
+            {"allow": ["i3", "i4", "NEW1", "NEW2"]},
+            {"allow": ["i3", "i4"]},
+            "allow: left out items 'NEW1', 'NEW2', which the run does not know",
+        ),
+        ({"allow": ["NEW1"]}, {"allow": []}, "allow: left out item 'NEW1', which the run does not know"),
+        ({"deny": [f"N{number}" for number in range(9)]}, {}, "deny: left out items 'N0', 'N1', 'N2', 'N3', 'N4' and 4 others, which"),
+    ]
+    for filters, same, told in cases:
+        with pytest.warns(RequestWarning, match=told):
+            assert recommender.recommend(["u1"], **filters).equals(recommender.recommend(["u1"], **same))
+        with pytest.warns(RequestWarning, match=told):
+            recommender.recommend_to(tmp_path / "lists", ["u1"], **filters)
+        assert pl.read_parquet(tmp_path / "lists" / "*.parquet").equals(recommender.recommend(["u1"], **same))
+        assert recommender.request("u1", **filters).notes[0].startswith(told)
+    told = "user 'b': the run does not know item 'NEW1' of the history, which is left out$"
+    with pytest.warns(RequestWarning, match=told):
+        batch = recommender.recommend(["a", "b", "c"], histories=[["i3"], ["i4", "NEW1"], ["i5"]], k=3)
+    assert batch.equals(recommender.recommend(["a", "b", "c"], histories=[["i3"], ["i4"], ["i5"]], k=3))
+    with pytest.warns(RequestWarning, match=told):
+        assert recommender.score("b", ["i3", "i7"], ["i4", "NEW1"]) == recommender.score("b", ["i3", "i7"], ["i4"])
+    why = recommender.explain("b", "i7", ["i4", "NEW1"])
+    assert re.search(told, why.notes[0])
+    assert why.score == recommender.explain("b", "i7", ["i4"]).score
+    assert recommender.explain("b", "i7", ["i4"]).notes == ()
+    with pytest.warns(RequestWarning, match=r"history 2: the run does not know items 'NEW1', 'NEW2' of the history, which are left out"):
+        recommender.recommend(histories=[["i3"], ["NEW1", "i4", "NEW2"]])
+    notes: list[str] = []
+    recommender.recommend([f"v{number}" for number in range(8)], histories=[["i3", "NEW1"]] * 8, note=notes.append)
+    assert len(notes) == 6
+    assert notes[5] == "the histories of 3 more users have items that the run does not know and that are left out"
+
+
+def test_a_history_of_unknown_items_alone_is_no_history(recommender: Recommender) -> None:
+    told = "user 'b': the run does not know item 'NEW1' of the history, which is left out; nothing of the history is left, so the user is treated"
+    with pytest.warns(RequestWarning, match=told):
+        found = recommender.recommend(["b"], histories=[["NEW1"]])
+    assert found.equals(recommender.recommend(["b"]))
+    assert found["based_on"].to_list() == ["popularity"] * 10
+    with pytest.warns(RequestWarning, match=r"of the history, which is left out$"):  # the log's own events are left
+        known = recommender.recommend(["u1"], histories=[["NEW1"]])
+    assert known.equals(recommender.recommend(["u1"]))
+
+
+def test_unknown_items_have_no_score_and_change_no_answer(recommender: Recommender) -> None:
+    with pytest.warns(RequestWarning, match="items: no score for item 'NEW1', which the run does not know"):
+        found = recommender.score("u1", ["i3", "NEW1", "i4"])
+    assert [found[0], found[2]] == recommender.score("u1", ["i3", "i4"])
+    assert np.isnan(found[1])
+    with pytest.warns(RequestWarning, match="update: user 'u1': left out item 'NEW1', which the run does not know"):
+        recommender.update("u1", "NEW1")
+    assert recommender.score("u1", ["i3", "i4"]) == [found[0], found[2]]
+
+
+def late_log(place: Path) -> tuple[Path, dict[str, list[str]]]:
+    """A log of people who like even or odd items, of whom the last 20 came after the moment at which test begins, or chose once before it."""
+    rows, histories = [], {}
+    for user in range(60):
+        late = user >= 40
+        history = [f"i{(user % 2) + 2 * ((user + 3 * step) % 8)}" for step in range(5)]
+        name = f"late{user}" if late else f"u{user}"
+        first = [50.0] if user % 4 >= 2 and late else []
+        times = [*first, *(1000.0 + step for step in range(5 - len(first)))] if late else [float(user + 10 * step) for step in range(5)]
+        histories[name] = history
+        rows += [(name, item, when) for item, when in zip(history, times, strict=True)]
+    file = place / "late.csv"
+    pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row").write_csv(file)
+    return file, histories
+
+
+@pytest.mark.parametrize("model", ["HGN", "BPR", "SASRec", "FPMC", "Caser", "Pop"])
+def test_a_user_of_the_log_without_training_is_answered_as_a_stranger_with_that_history(model: str, tmp_path: Path) -> None:
+    file, histories = late_log(tmp_path)
+    own = SMALL | {"checkpoint_dir": str(tmp_path / "saved"), "eval_args": {"split": {"TS": [0.6, 0, 0.4]}}, "learning_rate": 0.1}
+    if model in {"SASRec", "Pop"}:
+        del own["embedding_size"]
+    recommender = load(gaterec.run(model, str(file), config_dict=own)["folder"])
+    late = [name for name in histories if name.startswith("late")]
+    counts = dict(recommender.users.select("user_id", "training_count").iter_rows())
+    assert {counts[name] for name in late} == {0, 1}
+    strangers = [f"stranger of {name}" for name in late]
+    found = recommender.recommend(late, k=5)
+    expected = recommender.recommend(strangers, k=5, histories=[histories[name] for name in late])
+    assert found.drop("user").equals(expected.drop("user"))
+    assert set(found["based_on"]) == {"popularity" if model == "Pop" else "history"}
+    personal = {"HGN", "BPR", "FPMC", "Caser"}
+    trained = next(name for name in histories if counts[name] > 1)
+    basis = set(recommender.recommend([trained])["based_on"])
+    assert basis == {"popularity" if model == "Pop" else "person and history" if model in personal else "history"}
+    recommender.recommend_to(tmp_path / "lists", late, 5)
+    assert pl.read_parquet(tmp_path / "lists" / "*.parquet").drop("score").equals(found.drop("score"))
+    assert recommender.score(late[0], ["i0", "i1"]) == recommender.score("stranger", ["i0", "i1"], histories[late[0]])
+    why = recommender.explain(late[0], "i0")
+    assert why.score == pytest.approx(recommender.explain(None, "i0", histories[late[0]]).score, abs=1e-6)
+    recommender.recommend(late[:2], strict=True)  # they are of the log
+
+
+def test_vectors_without_training_say_nothing_of_a_newcomer(tmp_path: Path) -> None:
+    file, _ = late_log(tmp_path)
+    own = SMALL | {"checkpoint_dir": str(tmp_path / "saved"), "eval_args": {"split": {"TS": [0.6, 0, 0.4]}}}
+    recommender = load(gaterec.run("HGN", str(file), config_dict=own)["folder"])
+    assert recommender.fold_in is not None
+    trained = torch.from_numpy(recommender.users["training_count"].to_numpy() > 1)
+    torch.testing.assert_close(recommender.fold_in.mean, recommender.model.user_table()[trained].mean(0))  # type: ignore[index]
+
+
+def test_a_run_that_does_not_say_how_many_events_were_for_training(folder: Path) -> None:
+    run = load_run(folder)
+    old = Recommender(replace(run, users=run.users.drop("training_count")))
+    assert old.trained.sum() == 60
+    assert old.recommend(["u1"]).equals(load(folder).recommend(["u1"]))
+
+
+def test_the_remedy_for_an_unknown_item_works(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.csv")
+    own = SMALL | {"checkpoint_dir": str(tmp_path / "saved"), "epochs": 1}
+    before = load(gaterec.run("HGN", str(log), config_dict=own)["folder"])
+    with pytest.raises(RequestError, match="item 'NEW1': the run knows no such item; train again on a log that has it"):
+        before.explain("u1", "NEW1")
+    with log.open("a") as file:
+        file.write("u1,NEW1,99999\n")
+    after = load(gaterec.run("HGN", str(log), config_dict=own)["folder"])
+    assert after.explain("u1", "NEW1").item == "NEW1"
 
 
 def test_a_list_is_wanted(recommender: Recommender, tmp_path: Path) -> None:
@@ -246,7 +401,7 @@ def test_an_explanation_knows_the_title_of_its_item(recommender: Recommender) ->
 
 def test_among_many_items_no_nearest_one_is_sought(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gaterec.recommend.HINTS", 19)
-    with pytest.raises(RequestError, match=r"item 'i99': the run knows no such item$"):
+    with pytest.raises(RequestError, match=r"item 'i99': the run knows no such item; train again on a log that has it$"):
         recommender.item_number("i99")
 
 
@@ -350,7 +505,7 @@ def test_lists_in_files_are_those_on_the_screen(recommender: Recommender, tmp_pa
 
 
 def test_lists_are_written_whole_or_not_at_all(recommender: Recommender, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="user 'nobody': the run knows no such person"):
+    with pytest.raises(RequestError, match="user 'nobody': the run knows no such user"):
         recommender.recommend_to(tmp_path / "out", ["u1", "nobody"], strict=True, per_file=1)
     assert list(tmp_path.iterdir()) == []
     assert recommender.recommend_to(tmp_path / "out", []) == 0
@@ -384,8 +539,8 @@ def test_nobodys_id_is_no_text(tmp_path: Path) -> None:
     recommender = load(result["folder"])
     recommender.update("None", "i3")
     named, nobody = recommender.people(["None", None], None)
-    assert (named.id, named.basis) == ("None", "person and history")
-    assert (nobody.id, nobody.number, nobody.basis) == (None, 0, "popularity")
+    assert (named.id, named.basis) == ("None", 2)
+    assert (nobody.id, nobody.number, nobody.basis) == (None, 0, 0)
     assert recommender.knows_person("None")
     assert not recommender.knows_person(None)
     frame = recommender.recommend([None, "None"], k=2)
@@ -397,7 +552,7 @@ def test_nobodys_id_is_no_text(tmp_path: Path) -> None:
     (person,) = recommender.people([None], None)
     for ask, told in (
         (lambda: explain_to(recommender, person, "i1"), "explain: neither a user nor a history: nothing is known of this person"),
-        (lambda: recommender.recommend([None], strict=True), "strict: found somebody without an id"),
+        (lambda: recommender.recommend([None], strict=True), "strict: expected users with ids, found one without"),
         (lambda: recommender.update(None, "i1"), "update: whose event"),
     ):
         with pytest.raises(RequestError, match=told):

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from tests.commands import TINY, gaterec, write_log
+from tests.servers import train
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +50,41 @@ def test_everybody_goes_to_a_folder_that_is_written_whole(saved: Path, tmp_path:
     assert frame["user"].n_unique() == 40
     assert len(frame) == 160
     outcome = gaterec("recommend", saved, "--users=u1", "-k", 1, f"--out={tmp_path / 'one'}")
-    assert outcome.out.replace("\n", "") == f"1 person, 1 item each: {tmp_path / 'one'}/*.parquet"
+    assert outcome.out.replace("\n", "") == f"1 user, at most 1 item each: {tmp_path / 'one'}/*.parquet"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     outcome = gaterec("recommend", saved, "--users=all", f"--out={tmp_path / 'mine'}")
     assert outcome.code == 2
     assert outcome.err.startswith(f"gaterec: out: {tmp_path / 'mine'}: expected a new folder, or one of such lists, found letter.txt in it")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
+    saved = train(tmp_path, epochs=0, show_progress=False)
+    one = gaterec("recommend", saved, "--users=stranger", "--where=year=1997")
+    assert (one.code, one.out.count("Film 7")) == (0, 1)
+    several = gaterec("recommend", saved, "--users=stranger", "--where=year=1997", "--where=year=1998.0", "--where=kind=sad")
+    assert (several.out.count("Film 7"), several.out.count("Film 8"), several.out.count("stranger ")) == (1, 1, 2)
+    none = gaterec("recommend", saved, "--users=u1,stranger", "--where=year=1997.5")
+    assert (none.code, none.out.count("Film")) == (0, 0)
+    assert "note: where: year: no item has '1997.5'; the nearest values are 1997 and 1998\n" in none.err
+    assert "note: no item is left to recommend to users 'u1', 'stranger': all are in the history, denied" in none.err
+    written = gaterec("recommend", saved, "--users=all", "--where=year=1997.5", "--deny=NEW1", f"--out={tmp_path / 'lists'}")
+    assert "note: where: year: no item has '1997.5'" in written.err
+    assert "note: deny: left out item 'NEW1', which the run does not know" in written.err
+    new = gaterec("recommend", saved, "--users=visitor", "--history=i3,NEW1", "-k1")
+    assert (new.code, new.out.count("visitor ")) == (0, 1)
+    assert new.err == "note: user 'visitor': the run does not know item 'NEW1' of the history, which is left out\n"
+    nothing = gaterec("recommend", saved, "--history=NEW1", "-k1", "--why")
+    assert "nothing of the history is left, so the user is treated as one without a history\n" in nothing.err
+    assert "note: nothing is known of the user: these are popular items\n" in nothing.err
+    why = gaterec("explain", saved, "--history=i3,NEW1", "--item=i7")
+    assert (why.code, why.err) == (0, "note: history: the run does not know item 'NEW1' of the history, which is left out\n")
+    assert gaterec("explain", saved, "--user=u1", "--item=NEW1").err == (
+        "gaterec: item 'NEW1': the run knows no such item; train again on a log that has it\n"
+    )
+    lost = gaterec("recommend", saved, "--users=u1", "--history=i3", f"--out={tmp_path / 'lists'}")
+    assert lost.err == "gaterec: history: --out takes the histories of the log alone; leave --history or --out out\n"
 
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "tsv", "parquet"])
@@ -112,7 +141,7 @@ def test_an_explanation_goes_to_a_file(saved: Path, tmp_path: Path, form: str, b
         (["recommend", "SAVED", "--users="], "users: expected ids, found none; give --users=ID,ID or --users=all"),
         (["recommend", "SAVED", "--users=@/dev/null"], "users: /dev/null: expected ids, found none in it"),
         (["recommend", "SAVED", "--users=u1", "--allow="], "allow: expected item ids, found none; leave it out where all items may come"),
-        (["recommend", "SAVED", "--users=x", "--strict"], "user 'x': the run knows no such person"),
+        (["recommend", "SAVED", "--users=x", "--strict"], "user 'x': the run knows no such user"),
         (["recommend", "nowhere", "--users=x"], "nowhere: expected a run folder, or a folder of them, found no such folder"),
         (["explain", "SAVED", "--item=i1"], "explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id"),
         (["explain", "SAVED", "--item=i1", "--user=x"], "user 'x': nothing is known of this person, so popular items are recommended, "),

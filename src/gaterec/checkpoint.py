@@ -5,7 +5,7 @@ A run folder holds all that judging, serving and explaining need, without the da
     weights.safetensors   the model's tensors
     histories.safetensors all events: the items of each person in order of time, and where each person's begin
     run.json              settings, protocol, figures, every epoch, environment, fingerprint of the data
-    users.parquet         ids of people in the order of their numbers; row 0 is "someone we don't know"
+    users.parquet         ids of users in the order of their numbers, and how many events of each were for training; row 0 is an unknown user
     items.parquet         ids of items likewise (row 0 is padding) with the columns of the `.item` file, and how often each was chosen
     ranks.parquet         the rank of every held-out test item
     report.html           a page to look at
@@ -261,6 +261,19 @@ def load_histories(run: LoadedRun) -> tuple[np.ndarray, np.ndarray]:
     if len(offsets) != len(run.users) + 1:
         raise RunError(f"{run.folder}: is not whole: expected the histories of {len(run.users) - 1:,} people, found {len(offsets) - 2:,}")
     return item, offsets
+
+
+def trained_users(run: LoadedRun, offsets: np.ndarray) -> np.ndarray:
+    """(U,) whether training learned anything about each user: it did from users with two training events or more, as an event is predicted from
+    the events before it.
+
+    Args:
+        offsets: see load_histories; a run of a gaterec that did not write how many events were for training is judged by all events.
+    """
+    counts = run.users["training_count"].to_numpy() if "training_count" in run.users.columns else np.diff(offsets)
+    trained: np.ndarray = counts > 1
+    trained[0] = False
+    return trained
 
 
 def environment(device: torch.device) -> dict[str, Any]:

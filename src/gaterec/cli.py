@@ -155,16 +155,21 @@ RUN = Annotated[Path, typer.Argument(help="a run folder, or a folder of them, wh
 def recommend(
     folder: RUN,
     users: Annotated[
-        str | None, typer.Option("--users", "-u", help="ids, separated by commas; @FILE of ids; all for everybody in the log")
+        str | None, typer.Option("--users", "-u", help="ids, separated by commas; @FILE of ids; all for all users of the log")
     ] = None,
     history: Annotated[str, typer.Option("--history", help="item ids: newer events of one user, or all of somebody without an id")] = "",
     k: Annotated[int, typer.Option("-k", "--k", help="how many items each")] = 10,
     seen: Annotated[bool, typer.Option("--seen", help="items of the history may come again")] = False,
-    deny: Annotated[str, typer.Option("--deny", help="item ids that may not come")] = "",
-    allow: Annotated[str | None, typer.Option("--allow", help="the only item ids that may")] = None,
-    where: Annotated[list[str] | None, typer.Option("--where", help="COLUMN=VALUE of the .item file: only items that have it")] = None,
+    deny: Annotated[str, typer.Option("--deny", help="item ids that are not recommended")] = "",
+    allow: Annotated[str | None, typer.Option("--allow", help="the only item ids that are")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", help="COLUMN=VALUE of the .item file: only items that have it; of one column several times: one of the values"
+        ),
+    ] = None,
     why: Annotated[bool, typer.Option("--why", help="say why, item by item")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="refuse people whom the run does not know")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="refuse users whom the run does not know")] = False,
     diversity: Annotated[float, typer.Option("--diversity", help="0 to 1, how much unlike each other a list's items are to be")] = 0.0,
     out: Annotated[Path | None, typer.Option("--out", help="a folder of Parquet files in place of a table on the screen")] = None,
     index: Annotated[str | None, typer.Option("--index", help="hnsw or ivf, or none to score all items [default: the run's]")] = None,

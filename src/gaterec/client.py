@@ -18,7 +18,9 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from gaterec.conditions import as_texts
 from gaterec.errors import GaterecError, RequestError
+from gaterec.ids import several, text
 from gaterec.schemas import (
     DeleteAnswer,
     EventAnswer,
@@ -114,20 +116,20 @@ class Client:
         """The best items for a person, for a history, or for anybody; see RecommendRequest."""
         asked = _checked(
             RecommendRequest,
-            user=_text(user),
-            history=_texts(history),
+            user=text(user),
+            history=_texts("history", history),
             k=k,
             seen=seen,
-            deny=_texts(deny),
-            allow=None if allow is None else _texts(allow),
-            where={name: str(value) for name, value in (where or {}).items()},
+            deny=_texts("deny", deny),
+            allow=None if allow is None else _texts("allow", allow),
+            where={name: list(as_texts(name, value)) for name, value in (where or {}).items()},
             diversity=diversity,
         )
         return self._ask(RecommendAnswer, "POST", "/recommend", asked)
 
     def explain(self, item: Any, user: Any = None, history: Iterable[Any] = ()) -> ExplainAnswer:
         """Why an item would be recommended: every part of its score."""
-        asked = _checked(ExplainRequest, item=_text(item), user=_text(user), history=_texts(history))
+        asked = _checked(ExplainRequest, item=text(item), user=text(user), history=_texts("history", history))
         return self._ask(ExplainAnswer, "POST", "/explain", asked)
 
     def add_event(self, user: Any, item: Any, timestamp: float | None = None, id: Any = None) -> EventAnswer:
@@ -137,7 +139,7 @@ class Client:
             timestamp: in seconds since 1970; now where it is left out.
             id: a name of this event alone: sent again, it counts once. It gets one of its own where it has none.
         """
-        asked = _checked(EventRequest, user=_text(user), item=_text(item), timestamp=timestamp, id=uuid4().hex if id is None else _text(id))
+        asked = _checked(EventRequest, user=text(user), item=text(item), timestamp=timestamp, id=uuid4().hex if id is None else text(id))
         return self._ask(EventAnswer, "POST", "/events", asked)
 
     def users(self, q: str = "", limit: int = 20) -> UsersAnswer:
@@ -250,12 +252,8 @@ class Client:
         return ServerError(0, "about:blank", f"{self.address}: can't be reached: {what}")
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _texts(values: Iterable[Any]) -> list[str]:
-    return [str(value) for value in values]
+def _texts(name: str, values: Iterable[Any]) -> list[str | None]:
+    return [text(value) for value in several(name, values)]
 
 
 def _checked(kind: type[A], **fields: Any) -> A:
@@ -268,7 +266,7 @@ def _checked(kind: type[A], **fields: Any) -> A:
 
 def _id(what: str, value: Any) -> str:
     try:
-        return _ID.validate_python(str(value))
+        return _ID.validate_python(text(value))
     except ValidationError as error:
         raise RequestError(f"{what}: {error.errors()[0]['msg']}") from None
 

@@ -29,6 +29,10 @@ class RequestError(GaterecError):
     """A question to a trained run that can't be answered: an unknown item, say."""
 
 
+class RequestWarning(UserWarning):
+    """A request that was answered in part: an item that the run does not know was left out, or a condition that no item meets."""
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """What to say of a name that is none: the nearest one in any case, or all.
 

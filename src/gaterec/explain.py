@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gaterec.errors import RequestError
 from gaterec.ids import several
-from gaterec.recommend import Person, Recommender
+from gaterec.recommend import Person, Recommender, history_notes
 
 EXACT, LEFT_OUT = "exact sum", "leave-one-event-out"
 AT_A_TIME = 2**26
@@ -39,6 +39,7 @@ class Explanation:
             what_if: the score without that event, computed anew; None for an only event.
         feature_gates: (T, D) how far each feature of each event is open; None without such a gate.
         title: what people know the item by; None where there is none.
+        notes: what of the history was left out, as the run does not know these items.
     """
 
     user: str | None
@@ -50,6 +51,7 @@ class Explanation:
     events: pl.DataFrame
     feature_gates: Tensor | None
     title: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -66,6 +68,7 @@ class Explanation:
             "user": self.user,
             "item": self.item,
             "title": self.title,
+            "notes": list(self.notes),
             "score": self.score,
             "method": self.method,
             "words": str(self),
@@ -134,10 +137,10 @@ def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[An
 
     Args:
         user: an id, or None for someone with a history alone.
-        history: newer events of a known person, all events of another.
+        history: newer events of a known user, all events of another. Items that the run does not know are left out, see Explanation.notes.
 
     Raises:
-        RequestError: an unknown item, or someone of whom nothing is known.
+        RequestError: an unknown item to explain, or a user without a history.
     """
     events = [] if history is None else list(several("history", history))
     if user is None and not events:
@@ -189,7 +192,7 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
         pl.Series("what_if", what_if, dtype=pl.Float64),
     )
     method, title = LEFT_OUT if terms is None else EXACT, None if titles is None else titles[target]
-    return Explanation(person.id, ids[target], score, method, lasting, bias, frame, features, title)
+    return Explanation(person.id, ids[target], score, method, lasting, bias, frame, features, title, tuple(history_notes([person])))
 
 
 def _scores(recommender: Recommender, people: Sequence[Person], item: int) -> list[float]:

@@ -144,7 +144,7 @@ class OnnxEncoder:
 
     Attributes:
         about: what export.json says.
-        items, users: the ids, and more columns of the items; a row for each number from 1 on.
+        items, users: the ids, and more columns of the items; a row for each item from number 1 on, and for each user whose vector was trained.
         table, bias: (V, D) and (V,), a row for each number from 0, the padding, whose bias is -inf.
     """
 
@@ -211,8 +211,8 @@ def _items(recommender: Recommender, kind: str, part: Path) -> dict[str, Any]:
         if kind == "onnx":
             np.save(part / "table.npy", weight.numpy(), allow_pickle=False)
             np.save(part / "bias.npy", whole.numpy(), allow_pickle=False)
-            people = run.users.to_series(0)[1:]
-            pl.DataFrame({"number": np.arange(1, len(run.users)), "id": people}).write_parquet(part / "users.parquet")
+            users = pl.DataFrame({"number": np.arange(len(run.users)), "id": run.users.to_series(0)})
+            users.filter(pl.Series(recommender.trained)).write_parquet(part / "users.parquet")
     except pl.exceptions.PolarsError as error:
         raise OSError(str(error).splitlines()[0]) from None
     return {
@@ -220,7 +220,7 @@ def _items(recommender: Recommender, kind: str, part: Path) -> dict[str, Any]:
         "gaterec": gaterec.__version__,
         "title": run.info["title"],
         "items": len(weight) - 1,
-        "people": len(run.users) - 1,
+        "people": int(recommender.trained.sum()),
         "dimension": weight.shape[1],
         "window": run.settings.MAX_ITEM_LIST_LENGTH,
         "repeatable": run.settings.repeatable,
@@ -320,7 +320,7 @@ def _readme(about: dict[str, Any]) -> str:
         "  encoder = ort.InferenceSession('encoder.onnx')\n"
         "  items, users = pl.read_parquet('items.parquet'), pl.read_parquet('users.parquet')\n"
         "  number = dict(zip(items['id'], items['number']))            # ids of items -> numbers; of people likewise\n"
-        "  person = dict(zip(users['id'], users['number'])).get('ID', 0)   # 0: somebody whom the run doesn't know\n"
+        "  person = dict(zip(users['id'], users['number'])).get('ID', 0)   # 0: a user without a trained vector\n"
         f"  history = [number[id] for id in ['ID', 'ID']][-{window}:]      # item ids, the latest last, at most {window}\n"
         f"{pad}"
         "  query = encoder.run(['query'], {'users': np.array([person]), 'items': np.array([history])})[0]   # int64 in, (B, D) float32 out\n"

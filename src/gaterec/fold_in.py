@@ -36,14 +36,16 @@ class FoldIn:
     Args:
         model: in evaluation mode, one that knows people by vectors; its weights must not change any more.
         seed: of the drawn items.
+        trained: (U,) which users' vectors were trained, as the others say nothing of what vectors are like; None for all but user 0.
     """
 
     @torch.inference_mode(False)
-    def __init__(self, model: SequenceEncoder, seed: int) -> None:
+    def __init__(self, model: SequenceEncoder, seed: int, trained: np.ndarray | None = None) -> None:
         self.model = model
         table, (weight, bias) = model.user_table(), model.item_table()
         assert table is not None
-        people, self.weight = table.detach()[1:], weight.detach()
+        users, self.weight = table.detach(), weight.detach()
+        people = users[1:] if trained is None else users[torch.from_numpy(trained)]
         self.bias = None if bias is None else bias.detach()
         self.mean = people.mean(0) if len(people) else table.new_zeros(table.shape[1])  # (D,) m
         self.prior = PRIOR / people.var(0, correction=0).clamp(min=1e-12) if len(people) else torch.full_like(self.mean, torch.inf)  # c / v

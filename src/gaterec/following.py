@@ -18,7 +18,6 @@ from gaterec.fold_in import FoldIn
 from gaterec.kernels.threads import in_threads
 from gaterec.models.encoder import SequenceEncoder
 
-BASES = ("popularity", "history", "person and history")
 AT_A_TIME = 256
 """So many people are computed at a time; what is kept of their windows stays in the cache."""
 EVENTS = 20_000
@@ -30,26 +29,28 @@ class Person:
     """Whom a query is for.
 
     Attributes:
-        id: the outside world's, or None for someone without one.
-        number: in the run; 0 for someone whom it doesn't know.
+        id: the outside world's, or None for a user without one.
+        number: of the user's vector; 0 for a user whom the run does not know, or of whom training learned nothing.
         items: numbers of all events, the latest last.
+        left_out: ids of events that are not in `items`, as the run does not know these items.
     """
 
     id: str | None
     number: int
     items: np.ndarray
+    left_out: tuple[str, ...] = ()
 
     @property
-    def basis(self) -> str:
-        """What recommendations for them are based on, one of BASES."""
-        return BASES[0 if not len(self.items) else 1 if not self.number else 2]
+    def basis(self) -> int:
+        """Which of Recommender.bases the recommendations have: 0 without events, 1 without a vector of the user's own, else 2."""
+        return 0 if not len(self.items) else 1 if not self.number else 2
 
 
 class Histories(NamedTuple):
     """Many people at once.
 
     Attributes:
-        numbers: (C,) int64, in the run; 0 for someone whom it doesn't know.
+        numbers: (C,) int64, of the users' vectors; 0 for users without one, see Person.
         items: (N,) events, and those of others maybe.
         begins, counts: (C,) int64, person i's are items[begins[i] : begins[i] + counts[i]], the latest last.
     """
@@ -73,7 +74,7 @@ class Histories(NamedTuple):
         return events
 
     def basis(self) -> np.ndarray:
-        """(C,) which of BASES, see Person.basis."""
+        """(C,) see Person.basis."""
         return np.where(self.counts == 0, 0, np.where(self.numbers == 0, 1, 2))
 
     def events(self) -> np.ndarray:

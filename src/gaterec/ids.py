@@ -1,6 +1,6 @@
 """Ids as people give them (lists, pandas, Polars), and the text that each of them is in a run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,18 @@ def text(value: Any) -> str | None:
     if isinstance(value, float | np.floating):
         return None if np.isnan(value) else str(int(value) if value.is_integer() else value)
     return None if value is None or type(value).__name__ == "NAType" else str(value)
+
+
+def as_series(ids: Sequence[str | None]) -> pl.Series:
+    """Ids as a Series of text.
+
+    Raises:
+        RequestError: one is no text in UTF-8, as of an argument of the command line in another encoding.
+    """
+    try:
+        return pl.Series(ids, dtype=pl.String)
+    except UnicodeEncodeError as error:
+        raise RequestError(f"users: expected text in UTF-8, found {error.object[:80]!r}") from None
 
 
 def several(name: str, values: Iterable[Any], *, lists: bool = False) -> Iterable[Any]:

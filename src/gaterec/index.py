@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gaterec.checkpoint import LoadedRun, load_histories, load_run, newest_run
+from gaterec.checkpoint import LoadedRun, load_histories, load_run, newest_run, trained_users
 from gaterec.data.interactions import Interactions
 from gaterec.display import Display
 from gaterec.errors import RunError, SettingsError, nearest
@@ -338,7 +338,9 @@ def in_words(about: dict[str, Any]) -> str:
 def _queries(run: LoadedRun) -> Tensor:
     """(C, D) what so many people in the run want next, drawn by its seed."""
     item, offsets = load_histories(run)
-    people = np.flatnonzero(np.diff(offsets))
+    some = np.diff(offsets) > 0
+    trained = some & trained_users(run, offsets)
+    people = np.flatnonzero(trained if trained.any() else some)  # a vector that was never trained asks for nothing
     if not len(people):
         raise RunError(f"{run.folder}: has nobody with events, on whose queries an index could be measured")
     people = np.sort(np.random.default_rng(run.settings.seed).permutation(people)[:ASKED])

@@ -3,6 +3,8 @@
 Ids are the outside world's own, as text or as anything whose text they are. Nothing of the dataset is needed: the run's folder holds the histories.
 """
 
+import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from operator import index as whole
@@ -14,12 +16,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from gaterec.checkpoint import LoadedRun, load_histories, load_run
+from gaterec.checkpoint import LoadedRun, load_histories, load_run, trained_users
+from gaterec.conditions import as_texts, matching
 from gaterec.diversity import candidates, diverse
-from gaterec.errors import RequestError, nearest
+from gaterec.errors import RequestError, RequestWarning, nearest
 from gaterec.fold_in import FoldIn
-from gaterec.following import AT_A_TIME, BASES, Following, Histories, Person
-from gaterec.ids import of_pandas, several, text, with_ids
+from gaterec.following import AT_A_TIME, Following, Histories, Person
+from gaterec.ids import as_series, of_pandas, several, text, with_ids
 from gaterec.index import Index, Nearest, read_index
 from gaterec.kernels.best import Catalogue, product
 from gaterec.models.encoder import SequenceEncoder
@@ -37,6 +40,12 @@ WHERES = 16
 
 HINTS = 2_000
 """Among more items no nearest one is sought: it is found letter by letter, and a request is to be refused soon."""
+NAMED = 5
+"""So many items, or users, are named in a note at most."""
+
+
+def _warn(note: str) -> None:
+    warnings.warn(note, RequestWarning, stacklevel=3)
 
 
 class Recommender:
@@ -49,22 +58,26 @@ class Recommender:
         run: see gaterec.checkpoint.load_run.
         index: finds the nearest items without scoring all of them (see gaterec.index); None scores all.
         room: the windows of so many people are remembered.
-        fold_in: whether people whom the run doesn't know get a vector from their history (see gaterec.fold_in), where the model knows people by
-            vectors; else they are user 0, a vector of zeros.
+        fold_in: whether users without a trained vector get one from their history (see gaterec.fold_in), where the model has vectors of users;
+            else they are user 0, a vector of zeros. Users of the log with fewer than two training events have no trained vector either.
 
     Attributes:
         run, index: likewise.
-        fold_in: what gives vectors to people whom the run doesn't know, or None.
+        fold_in: what gives vectors to users without a trained one, or None.
+        bases: what recommendations are based on: without events, without a trained vector of the user, and with one.
         following: the windows of the people who were here last; its hits and misses are counted.
+        trained: (U,) whether training learned anything about each user.
         titles: (V,) what people know items by; None where the `.item` file has nothing of the kind.
     """
 
     def __init__(self, run: LoadedRun, *, index: Index | None = None, room: int = 10_000, fold_in: bool = True) -> None:
         self.run, self.index = run, index
-        self.fold_in = FoldIn(run.model, run.settings.seed) if fold_in and run.model.user_table() is not None else None
-        self.following = Following(run.model, run.settings.MAX_ITEM_LIST_LENGTH, room, self.fold_in)
-        self._where = lru_cache(WHERES)(self._bar)
         self._item, self._offsets = load_histories(run)
+        self.trained = trained_users(run, self._offsets)
+        self.fold_in = FoldIn(run.model, run.settings.seed, self.trained) if fold_in and run.model.user_table() is not None else None
+        self.following = Following(run.model, run.settings.MAX_ITEM_LIST_LENGTH, room, self.fold_in)
+        self.bases = ("popularity", "popularity" if run.model.based_on == "popularity" else "history", run.model.based_on)
+        self._where = lru_cache(WHERES)(self._bar)
         self._users: dict[str | None, int] = _numbers(run.users)
         self._items: dict[str | None, int] = _numbers(run.items)
         self._newer: dict[str, list[int]] = {}
@@ -109,19 +122,24 @@ class Recommender:
         where: Mapping[str, Any] | None = None,
         strict: bool = False,
         diversity: float = 0.0,
+        note: Callable[[str], object] = _warn,
     ) -> Any:
         """The best items for each request.
+
+        Items that the run does not know, such as items that are newer than it, are left out of histories, deny and allow, with a note.
 
         Args:
             users: ids; someone unknown gets popular items, unless a history says more. None: nobody has an id.
             k: how many items each; where fewer are left, those.
-            histories: a list of item ids for each request, the latest last: newer events of known people, all events of others.
+            histories: a list of item ids for each request, the latest last: newer events of known users, all events of others.
             seen: whether items of the history may come again.
             deny: items that may not come.
             allow: the only items that may.
-            where: column of the `.item` file -> value: only items that have it (among others, where the column holds lists).
-            strict: refuse unknown people.
+            where: column of the `.item` file -> value, or list of values: only items that have it, or one of them. Values are compared as what
+                the column holds, numbers as numbers; where it holds lists, the item's list is to contain the value.
+            strict: refuse unknown users.
             diversity: 0 to 1, how much unlike each other the items of a list are to be; see gaterec.diversity.
+            note: called with each note; a RequestWarning where it is left out.
 
         Returns:
             One row per recommended item, in the order asked: user, rank, item, score, based_on, and title where the `.item` file has one. A pandas
@@ -129,12 +147,15 @@ class Recommender:
             frame can be joined with theirs; in a list of several types, as text.
 
         Raises:
-            RequestError: an unknown item (which one), an unknown column, someone unknown when strict, or a number out of its range.
+            RequestError: an unknown column, a value of another type than the column's, an unknown user when strict, or a number out of its range.
         """
         if users is not None and not isinstance(users, pl.Series) and not of_pandas(users):
             users = list(several("users", users))
         people = self.people(users, histories, strict=strict)
-        frame, row = self._lists(people, self._filters(k, seen, deny, allow, where, diversity))
+        filters = self._filters(k, seen, deny, allow, where, diversity)
+        frame, row = self._lists(people, filters)
+        for told in (*history_notes(people), *filters["notes"]):
+            note(told)
         return frame if users is None else with_ids(frame, users, row)
 
     def _lists(self, people: Sequence[Person], filters: Mapping[str, Any]) -> tuple[pl.DataFrame, np.ndarray]:
@@ -149,17 +170,17 @@ class Recommender:
                 (np.float32, [answer.scores for answer in answers]),
             )
         )
-        ids = pl.Series([person.id for person in people], dtype=pl.String).gather(row)
+        ids = as_series([person.id for person in people]).gather(row)
         return self._frame(ids, ranks, items, scores, Histories.of(people).basis()[row] if people else row), row
 
     def _frame(self, ids: pl.Series, ranks: np.ndarray, items: np.ndarray, scores: np.ndarray, based_on: np.ndarray) -> pl.DataFrame:
-        """Likewise, of one row per item; based_on is a number of BASES."""
+        """Likewise, of one row per item; based_on is a place in `bases`."""
         columns = {
             "user": ids,
             "rank": ranks,
             "item": self.run.items.to_series(0).gather(items),
             "score": scores,
-            "based_on": pl.Series(BASES).gather(based_on),
+            "based_on": pl.Series(self.bases).gather(based_on),
         }
         return pl.DataFrame(columns if self.titles is None else {**columns, "title": self.titles.gather(items)})
 
@@ -177,6 +198,7 @@ class Recommender:
         diversity: float = 0.0,
         tell: Callable[[int], object] = lambda done: None,
         per_file: int = FILE,
+        note: Callable[[str], object] = _warn,
     ) -> int:
         """As recommend, for any number of people, into a folder of Parquet files part-00000.parquet, ..., which appears when it is whole.
 
@@ -204,12 +226,13 @@ class Recommender:
             histories = self.histories(ids, strict=strict)
             items, scores = self.best_of(histories, filters["k"], everywhere, seen=seen)
             row, place = np.nonzero(items)
-            return self._frame(
-                pl.Series(ids, dtype=pl.String).gather(row), place + 1, items[row, place], scores[row, place], histories.basis()[row]
-            )
+            return self._frame(as_series(ids).gather(row), place + 1, items[row, place], scores[row, place], histories.basis()[row])
 
         asked = values(self.run.users.to_series(0)[1:]) if users is None else map(text, several("users", users))
-        return write_lists(Path(folder), asked, lists, tell, per_file)
+        count = write_lists(Path(folder), asked, lists, tell, per_file)
+        for told in filters["notes"]:
+            note(told)
+        return count
 
     def request(
         self,
@@ -231,7 +254,8 @@ class Recommender:
         """
         newer = () if history is None else several("history", history)
         (person,) = self.people(None if user is None else [user], [newer], strict=strict)
-        return Request(person, **self._filters(k, seen, deny, allow, where, diversity))
+        filters = self._filters(k, seen, deny, allow, where, diversity)
+        return Request(person, **filters | {"notes": (*history_notes([person]), *filters["notes"])})
 
     def warm(self) -> None:
         """Make now what the first request would have to wait for."""
@@ -262,13 +286,16 @@ class Recommender:
         return answers
 
     def score(self, user: Any, items: Iterable[Any], history: Iterable[Any] | None = None) -> list[float]:
-        """The score of each item for one person, who may have newer events.
-
-        Raises:
-            RequestError: an unknown item.
-        """
+        """The score of each item for one user, who may have newer events; nan, with a RequestWarning, for an item that the run does not know."""
         (person,) = self.people([user], None if history is None else [several("history", history)])
-        return [float(value) for value in self.scores([person])[0, self._item_numbers("items", items)]]
+        names = [text(item) for item in several("items", items)]
+        scores = self.scores([person])[0]
+        for told in (
+            *history_notes([person]),
+            *self._unknown_note("items", "no score for", [one for one in names if one not in self._items]),
+        ):
+            _warn(told)
+        return [float(scores[self._items[name]]) if name in self._items else math.nan for name in names]
 
     def explain(self, user: Any, item: Any, history: Iterable[Any] | None = None) -> "Explanation":
         """Why an item would be recommended; see gaterec.explain.explain."""
@@ -292,15 +319,20 @@ class Recommender:
         return frame if self.titles is None else frame.with_columns(self.titles.gather(found.numpy()).alias("title"))
 
     def update(self, user: Any, event: Any) -> None:
-        """One more event of a person, known or not, which counts in every later answer. Kept in memory alone.
+        """One more event of a user, known or not, which counts in every later answer. Kept in memory alone.
+
+        An item that the run does not know changes no answer: the event is left out, with a RequestWarning.
 
         Raises:
-            RequestError: an unknown item, or nobody's event.
+            RequestError: the event of no user.
         """
         name = text(user)
         if name is None:
             raise RequestError("update: whose event? expected a user, found None")
-        self._newer.setdefault(name, []).append(self.item_number(event))
+        if self.knows(event):
+            self._newer.setdefault(name, []).append(self.item_number(event))
+        for told in self._unknown_note(f"update: user {name!r}", "left out", [] if self.knows(event) else [text(event)]):
+            _warn(told)
 
     # -- people and items ----------------------------------------------------------------------------------------------------------
 
@@ -309,7 +341,7 @@ class Recommender:
         return text(item) in self._items
 
     def knows_person(self, user: Any) -> bool:
-        """Whether the run has this person."""
+        """Whether the log of the run has this user."""
         return text(user) in self._users
 
     def item_number(self, item: Any) -> int:
@@ -317,9 +349,20 @@ class Recommender:
         number = self._items.get(text(item), 0)
         if not number:
             name = str(item)[:80]
-            hint = nearest(name, self._names) if self._names else ""
-            raise RequestError(f"item {name!r}: the run knows no such item{'; ' + hint if hint.startswith('did') else ''}")
+            raise RequestError(f"item {name!r}: the run knows no such item{self._hint(name) or '; train again on a log that has it'}")
         return number
+
+    def _hint(self, name: str) -> str:
+        """The item whose id is spelled most like an unknown one, where the run has few items and one is near."""
+        hint = nearest(name, self._names) if self._names else ""
+        return f"; {hint}" if hint.startswith("did") else ""
+
+    def _unknown_note(self, where: str, what: str, ids: Sequence[str | None]) -> list[str]:
+        """A note about the items that the run does not know, where there are any."""
+        if not ids:
+            return []
+        hint = self._hint(str(ids[0])[:80]) if len(ids) == 1 else ""
+        return [f"{where}: {what} {_named(ids, 'item')}, which the run does not know{hint}"]
 
     @cached_property
     def _names(self) -> list[str]:
@@ -335,18 +378,19 @@ class Recommender:
         if strict or self._newer:
             return Histories.of(self.people(users, None, strict=strict))
         numbers = np.array([self._users.get(user, 0) for user in users])
-        return Histories(numbers, self._item, self._offsets[numbers], self._offsets[numbers + 1] - self._offsets[numbers])
+        begins = self._offsets[numbers]
+        return Histories(np.where(self.trained[numbers], numbers, 0), self._item, begins, self._offsets[numbers + 1] - begins)
 
     def people(self, users: Iterable[Any] | None, histories: Iterable[Iterable[Any]] | None, *, strict: bool = False) -> list[Person]:
-        """Whom the requests are for, with all their events; for the arguments see recommend.
+        """Whom the requests are for, with all their events whose items the run knows; for the arguments see recommend.
 
         Raises:
-            RequestError: an unknown item, someone unknown when strict, or not as many histories as users.
+            RequestError: an unknown user when strict, or not as many histories as users.
         """
         newer = None
         if histories is not None:
             each = [several("histories", history, lists=True) for history in several("histories", histories, lists=True)]
-            newer = [[self.item_number(item) for item in history] for history in each]
+            newer = [[text(item) for item in history] for history in each]
         ids: Sequence[str | None] = [None] * len(newer or []) if users is None else [text(user) for user in several("users", users)]
         if newer is not None and len(newer) != len(ids):
             raise RequestError(f"histories: expected one for each of the {len(ids):,} users, found {len(newer):,}")
@@ -357,11 +401,19 @@ class Recommender:
             number = self._users.get(name, 0) if name is not None else 0
             if strict and not number:
                 raise RequestError(
-                    f"user {name!r}: the run knows no such person" if name is not None else "strict: found somebody without an id"
+                    f"user {name!r}: the run knows no such user"
+                    if name is not None
+                    else "strict: expected users with ids, found one without"
                 )
             past = self._item[self._offsets[number] : self._offsets[number + 1]] if number else self._item[:0]
-            later = [*(self._newer.get(name, []) if name is not None else []), *(newer[place] if newer is not None else [])]
-            found.append(Person(name, number, np.concatenate([past, np.array(later, dtype=past.dtype)])))
+            given = newer[place] if newer is not None else []
+            later = [
+                *(self._newer.get(name, []) if name is not None else []),
+                *(self._items[item] for item in given if item in self._items),
+            ]
+            left_out = tuple(str(item) for item in given if item not in self._items)
+            events = np.concatenate([past, np.array(later, dtype=past.dtype)])
+            found.append(Person(name, number if self.trained[number] else 0, events, left_out))
         return found
 
     # -- ranking -------------------------------------------------------------------------------------------------------------------
@@ -447,14 +499,25 @@ class Recommender:
             raise RequestError(f"diversity: {self.settings.model} has no vectors of items")
         if where is not None and not isinstance(where, Mapping):
             raise RequestError(f"where: expected a dictionary of columns and values, found {type(where).__name__}")
-        bars = [self._where(column, str(value)) for column, value in (where or {}).items()]
+        found = [self._where(column, as_texts(column, value)) for column, value in (where or {}).items()]
+        notes = [told for _, told_of_it in found for told in told_of_it]
+        bar = sum((one for one, _ in found[1:]), found[0][0]) if found else None
+        if bar is not None and not notes and not bar[1:].isfinite().any():
+            notes.append("where: no item meets all of these conditions")
+        denied, told = self._known("deny", deny)
+        notes += told
+        allowed = None
+        if allow is not None:
+            allowed, told = self._known("allow", allow)
+            notes += told
         return {
             "k": _count(k),
             "seen": seen,
-            "deny": self._item_numbers("deny", deny),
-            "allow": None if allow is None else self._item_numbers("allow", allow),
-            "where": sum(bars[1:], bars[0]) if bars else None,
+            "deny": denied,
+            "allow": allowed,
+            "where": bar,
             "diversity": float(diversity),
+            "notes": tuple(notes),
         }
 
     def _everywhere(self, filters: Mapping[str, Any]) -> Tensor | None:
@@ -468,18 +531,16 @@ class Recommender:
         everywhere[torch.from_numpy(filters["deny"])] = -torch.inf
         return everywhere
 
-    def _item_numbers(self, name: str, items: Iterable[Any]) -> np.ndarray:
-        return np.array([self.item_number(item) for item in several(name, items)], dtype=np.int64)
+    def _known(self, name: str, items: Iterable[Any]) -> tuple[np.ndarray, list[str]]:
+        """The numbers of the items that the run knows, and a note about the others."""
+        ids = [text(item) for item in several(name, items)]
+        numbers = np.array([self._items[one] for one in ids if one in self._items], dtype=np.int64)
+        return numbers, self._unknown_note(name, "left out", [one for one in ids if one not in self._items])
 
-    def _bar(self, column: str, value: str) -> Tensor:
-        """(V,) 0 for items that have this value, -inf for others."""
-        columns = [name for name in self.run.items.columns[1:] if name != "training_count"]  # those of the .item file
-        if column not in columns:
-            hint = nearest(column, columns) if columns else "the run has none, as it was trained without an .item file"
-            raise RequestError(f"where: {column}: items have no such column; {hint}")
-        values = self.run.items[column]
-        has = values.list.contains(value) if values.dtype == pl.List(pl.String) else values.cast(pl.String) == value
-        return torch.zeros(len(values)).masked_fill_(torch.from_numpy(~has.fill_null(False).to_numpy()), -torch.inf)
+    def _bar(self, column: str, texts: tuple[str, ...]) -> tuple[Tensor, list[str]]:
+        """(V,) 0 for items that have one of these values, -inf for others; and a note about each value that no item has."""
+        has, notes = matching(self.run.items, column, texts)
+        return torch.zeros(len(has)).masked_fill_(torch.from_numpy(~has.to_numpy()), -torch.inf), notes
 
 
 def load(folder: str | Path, *, index: bool = True, fold_in: bool = True) -> Recommender:
@@ -517,6 +578,35 @@ def _count(k: Any) -> int:
     if count < 1:
         raise RequestError(f"k: expected a whole number from 1 on, found {k!r}")
     return count
+
+
+def _named(ids: Sequence[str | None], one: str) -> str:
+    """
+    >>> _named(["a"], "item"), _named(list("abcdefg"), "item")
+    ("item 'a'", "items 'a', 'b', 'c', 'd', 'e' and 2 others")
+    """
+    more = f" and {len(ids) - NAMED:,} other{'s' * (len(ids) > NAMED + 1)}" if len(ids) > NAMED else ""
+    return f"{one if len(ids) == 1 else one + 's'} {', '.join(f'{name!r:.80}' for name in ids[:NAMED])}{more}"
+
+
+def history_notes(people: Sequence[Person]) -> list[str]:
+    """What was left out of whose history; of many users a few are named."""
+    told = [(place, person) for place, person in enumerate(people) if person.left_out]
+    notes = []
+    for place, person in told[:NAMED]:
+        whose = f"user {person.id!r:.80}: " if person.id is not None else f"history {place + 1}: " if len(people) > 1 else "history: "
+        which = "which is" if len(person.left_out) == 1 else "which are"
+        then = "" if len(person.items) else "; nothing of the history is left, so the user is treated as one without a history"
+        notes.append(f"{whose}the run does not know {_named(person.left_out, 'item')} of the history, {which} left out{then}")
+    if len(told) > NAMED:
+        notes.append(f"the histories of {len(told) - NAMED:,} more users have items that the run does not know and that are left out")
+    return notes
+
+
+def empty_note(ids: Sequence[str | None]) -> str:
+    """Which users no item is left for."""
+    users = "" if None in ids else f" to {_named(ids, 'user')}"
+    return f"no item is left to recommend{users}: all are in the history, denied, not allowed, or do not meet the conditions"
 
 
 def _nobody(people: Sequence[Person]) -> np.ndarray:

@@ -12,7 +12,7 @@ from gaterec.errors import SettingsError
 from gaterec.explain import EXACT
 from gaterec.explain import explain as explanation
 from gaterec.files import reason
-from gaterec.recommend import Recommender, load
+from gaterec.recommend import Recommender, empty_note, load
 from gaterec.streaming import FILE, values
 
 AT_A_TIME = FILE
@@ -46,7 +46,9 @@ def recommend(
     recommender = load(newest_run(folder), index=index != "none")
     if index not in (None, "none", recommender.index and recommender.index.kind):
         raise SettingsError(f"index: {recommender.run.folder} has no such index; gaterec index {recommender.run.folder} --index={index}")
-    columns = dict(_pair(text) for text in where)
+    columns: dict[str, list[str]] = {}
+    for column, value in map(_pair, where):
+        columns.setdefault(column, []).append(value)
     asked = None if users is None else _people(recommender, users)
     if asked is None and not history:
         raise SettingsError("recommend: for whom? give --users=ID,ID or --users=all, or --history=ITEM,ITEM for somebody without an id")
@@ -54,9 +56,13 @@ def recommend(
         raise SettingsError(f"history: belongs to one user, found {len(asked):,}")
     if why and out is not None:
         raise SettingsError("why: reasons are for the screen; leave --out or --why out")
+    if history and out is not None:
+        raise SettingsError("history: --out takes the histories of the log alone; leave --history or --out out")
     if allow is not None and not _ids(allow):
         raise SettingsError("allow: expected item ids, found none; leave it out where all items may come")
+    display = Display(recommender.settings, "INFO")
     filters: dict[str, Any] = {
+        "note": display.warn,
         "seen": seen,
         "deny": _ids(deny),
         "allow": None if allow is None else _ids(allow),
@@ -64,14 +70,13 @@ def recommend(
         "strict": strict,
         "diversity": diversity,
     }
-    display = Display(recommender.settings, "INFO")
     if out is not None:
         ids = [] if asked is None else asked
         with display.users(len(ids)) as tell:
             count = recommender.recommend_to(
                 out, values(ids) if isinstance(ids, pl.Series) else ids, k, **filters, tell=tell, per_file=AT_A_TIME
             )
-        display.answer(f"{count:,} {'person' if count == 1 else 'people'}, {k} {'item' if k == 1 else 'items'} each: {out}/*.parquet")
+        display.answer(f"{count:,} {'user' if count == 1 else 'users'}, at most {k} {'item' if k == 1 else 'items'} each: {out}/*.parquet")
         return
     frame = recommender.recommend(asked, k, histories=[_ids(history)] if history else None, **filters)
     title = f"{recommender.info['title']}: recommended"
@@ -85,19 +90,21 @@ def recommend(
             for row in frame.iter_rows(named=True)
         ]
         display.table(title, ["user", "rank", "item", *names, "score"], rows)
-    nobody = frame.filter(pl.col("based_on") == "popularity")["user"].unique(maintain_order=True).to_list()
-    if nobody:
-        display.warn(
-            f"nothing is known of {', '.join(map(str, nobody[:5]))}{' and others' if len(nobody) > 5 else ''}: these are popular items"
-        )
+    people = recommender.people(asked, [_ids(history)] if history else None)
+    if cold := [person.id for person in people if not len(person.items)]:
+        whom = "the user" if cold[0] is None else ", ".join(map(str, cold[:5])) + (" and others" if len(cold) > 5 else "")
+        display.warn(f"nothing is known of {whom}: these are popular items")
+    got = set(frame["user"])
+    if empty := [person.id for person in people if person.id not in got]:
+        display.warn(empty_note(empty))
 
 
 def _tell_reasons(display: Display, recommender: Recommender, frame: pl.DataFrame, history: Sequence[str]) -> None:
     for row in frame.iter_rows(named=True):
         if row["rank"] == 1:
+            (person,) = recommender.people([row["user"]], [history])
             display.answer(f"\n{row['user'] or 'Somebody with this history'}")
-        known = row["based_on"] != "popularity"
-        reason = explanation(recommender, row["user"], row["item"], history) if known else "because many choose it"
+        reason = explanation(recommender, row["user"], row["item"], history) if len(person.items) else "because many choose it"
         name = f"{row['title']} ({row['item']})" if row.get("title") else row["item"]
         display.answer(f"{row['rank']:3}. {name}, {row['score']:.4f}: {reason}")
 
@@ -137,6 +144,8 @@ def explain(folder: Path, user: str | None, item: str, history: str, out: Path |
     if user is None and not history:
         raise SettingsError("explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id")
     found, display = explanation(recommender, user, item, _ids(history)), Display(recommender.settings, "INFO")
+    for note in found.notes:
+        display.warn(note)
     if out is not None:
         from gaterec.explanation_picture import write
 

@@ -25,6 +25,7 @@ class Request:
         allow: numbers of the only items that may; None for all.
         where: (V,) 0 for items that may come and -inf for others; None for all. It may be shared with other requests, and isn't changed.
         diversity: 0 to 1, how much unlike each other the items are to be; see gaterec.diversity.
+        notes: what of the request could not be done, and was left out.
     """
 
     person: Person
@@ -34,6 +35,7 @@ class Request:
     allow: np.ndarray | None = None
     where: Tensor | None = None
     diversity: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 class Answer(NamedTuple):

@@ -350,7 +350,8 @@ def _write_folder(
     interactions, cases = prepared.interactions, prepared.test
     items = item_columns(interactions, prepared.log.items, settings.ITEM_ID_FIELD)
     items = items.with_columns(pl.Series("training_count", prepared.counts.numpy()))
-    users = pl.DataFrame({settings.USER_ID_FIELD: interactions.users})
+    events = (prepared.split.train_end - interactions.offsets[:-1]).tolist()
+    users = pl.DataFrame({settings.USER_ID_FIELD: interactions.users, "training_count": events})
     ranks = judgement.ranks.cpu().numpy()
     per_answer = pl.DataFrame(
         {

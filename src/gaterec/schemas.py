@@ -12,6 +12,7 @@ MAX_K = 1000
 MAX_HISTORY = 1000
 MAX_FILTER = 10_000
 MAX_COLUMNS = 20
+MAX_VALUES = 100
 ID_LENGTH = 512
 
 
@@ -37,6 +38,8 @@ Id = Annotated[
 ]
 """A person's or an item's id: text of 1 to 512 bytes in UTF-8, or a whole number, which is taken as its text."""
 Value = Annotated[str, StringConstraints(max_length=ID_LENGTH), AfterValidator(_clean)]
+Scalar = Value | bool | int | Annotated[float, Field(allow_inf_nan=False)]
+"""A value of a condition, which is compared as what its column holds."""
 
 
 LATEST = 1e11
@@ -63,12 +66,13 @@ class Filters(Question):
     """Which items may come."""
 
     seen: bool = Field(False, description="whether items of the history may come again")
-    deny: list[Id] = Field([], max_length=MAX_FILTER, description="items that may not come")
+    deny: list[Id] = Field([], max_length=MAX_FILTER, description="items that are not recommended")
     allow: list[Id] | None = Field(None, max_length=MAX_FILTER, description="the only items that may")
-    where: dict[Value, Value] = Field(
+    where: dict[Value, Scalar | Annotated[list[Scalar], Field(min_length=1, max_length=MAX_VALUES)]] = Field(
         {},
         max_length=MAX_COLUMNS,
-        description="column of the .item file -> value: only items that have it (where it holds lists, among others)",
+        description="column of the .item file -> value, or list of values: only items that have it, or one of them. Numbers are compared as "
+        "numbers, also as text; a list of the column is to contain the value",
     )
 
 
@@ -120,8 +124,12 @@ class Recommended(Item):
 
 class RecommendAnswer(BaseModel):
     user: str | None
-    based_on: str = Field(description="person and history; history; or popularity, where nothing is known of the person")
+    based_on: str = Field(
+        description="person and history; history, where training learned nothing of the user, or the model has no vectors of users; or popularity, "
+        "where the history is empty"
+    )
     items: list[Recommended]
+    notes: list[str] = Field([], description="what of the request was left out, such as items that the run does not know")
     model: str = Field(description="the run that answered")
 
 
@@ -155,6 +163,7 @@ class ExplainAnswer(BaseModel):
         description="how far each feature of each event is let in, 0 to 1; none without such a gate"
     )
     words: str
+    notes: list[str] = Field([], description="what of the history was left out: items that the run does not know")
     model: str
 
 

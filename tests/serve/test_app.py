@@ -68,6 +68,33 @@ def test_filters(client: TestClient) -> None:
     assert len(recommend(client, user="u7", k=20, seen=True)) == 20 > len(best)
 
 
+def test_conditions_are_compared_as_what_the_column_holds(client: TestClient) -> None:
+    for year in (1997, 1997.0, "1997", "1997.0", [1997], ["1997", 5]):
+        assert recommend(client, user="stranger", where={"year": year}) == ["i7"]
+    assert set(recommend(client, user="stranger", where={"year": [1997, "1998"], "kind": ["sad"]})) == {"i7", "i8"}
+    answer = client.post("/recommend", json={"user": "stranger", "where": {"year": 1997.5}}).json()
+    assert answer["items"] == []
+    assert answer["notes"][0] == "where: year: no item has '1997.5'; the nearest values are 1997 and 1998"
+    assert answer["notes"][1].startswith("no item is left to recommend to user 'stranger'")
+    for bad in ([], None, {"a": 1}, [[1]], [None]):
+        assert "where" in problem(client.post("/recommend", json={"where": {"year": bad}}), 422, "input")
+
+
+def test_unknown_items_are_left_out_with_a_note(client: TestClient) -> None:
+    asked: dict[str, Any] = {"user": "stranger", "history": ["i3", "NEW1"], "deny": ["NEW2"], "allow": ["i4", "i5", "NEW3"]}
+    answer = client.post("/recommend", json=asked).json()
+    assert [row["item"] for row in answer["items"]] == recommend(client, user="stranger", history=["i3"], allow=["i4", "i5"])
+    assert answer["notes"] == [
+        "user 'stranger': the run does not know item 'NEW1' of the history, which is left out",
+        "deny: left out item 'NEW2', which the run does not know",
+        "allow: left out item 'NEW3', which the run does not know",
+    ]
+    assert client.post("/recommend", json={"user": "u7"}).json()["notes"] == []
+    why = client.post("/explain", json={"user": "u7", "history": ["NEW1"], "item": "i3"}).json()
+    assert why["notes"] == ["user 'u7': the run does not know item 'NEW1' of the history, which is left out"]
+    assert why["score"] == client.post("/explain", json={"user": "u7", "item": "i3"}).json()["score"]
+
+
 def test_an_event_counts_in_the_next_answer(client: TestClient) -> None:
     before = recommend(client, user="u7", k=20)
     answer = client.post("/events", json={"user": "u7", "item": before[0]})
@@ -142,8 +169,7 @@ def test_positions_are_times_only_where_the_times_of_the_log_are_no_clock(run_fo
     [
         ("/events", {"user": "u7", "item": "i3", "timestamp": time.time() + 3600}, "expected a time that is past, found one 3,5"),
         ("/events", {"user": "u7", "item": "nothing"}, "item 'nothing': the run knows no such item"),
-        ("/recommend", {"user": "u7", "deny": ["nothing"]}, "item 'nothing': the run knows no such item"),
-        ("/recommend", {"history": ["nothing"]}, "item 'nothing': the run knows no such item"),
+        ("/recommend", {"user": "u7", "where": {"year": "old"}}, "where: year: expected a number, found 'old'"),
         ("/recommend", {"user": "u7", "where": {"colour": "red"}}, "where: colour: items have no such column"),
         ("/explain", {"user": "stranger", "item": "i3"}, "nothing is known of this person"),
         ("/explain", {"user": "u7", "item": "nothing"}, "item 'nothing': the run knows no such item"),

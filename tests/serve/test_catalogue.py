@@ -37,7 +37,7 @@ def test_without_titles_ids_are_looked_through(run_folder: Path) -> None:
 
 def test_an_item_with_all_that_is_known_of_it(recommender: Recommender) -> None:
     found = item_answer(recommender, "i3")
-    assert (found.item, found.title, found.columns) == ("i3", "Film 3", {"title": "Film 3", "kind": "funny sad"})
+    assert (found.item, found.title, found.columns) == ("i3", "Film 3", {"title": "Film 3", "kind": "funny sad", "year": 1993.0})
     assert found.training_count == recommender.items.filter(pl.col("item_id") == "i3")["training_count"][0] > 0
 
 

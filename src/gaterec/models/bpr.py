@@ -25,6 +25,7 @@ class BPR(SequenceEncoder):
     """See the equations above. Someone unknown is a vector of zeros, to whom all items score alike."""
 
     Settings = BPRSettings
+    based_on = "person and history"
 
     def __init__(self, users: int, items: int, window: int, settings: BPRSettings) -> None:
         super().__init__()

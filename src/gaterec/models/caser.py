@@ -39,6 +39,7 @@ class Caser(SequenceEncoder):
     """See the equations above."""
 
     Settings = CaserSettings
+    based_on = "person and history"
 
     def __init__(self, users: int, items: int, window: int, settings: CaserSettings) -> None:
         super().__init__()

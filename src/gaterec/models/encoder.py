@@ -9,7 +9,7 @@ written once works with every model. Item 0 is padding; user 0 is someone we don
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -49,11 +49,14 @@ class SequenceEncoder(nn.Module, ABC):
     Attributes:
         whole_rows: whether a query sees all of its row, be it by attention or by a state that is handed on, and not its last L events alone.
             Such a model is given rows of at most L events; others may get longer ones, whose queries each see the last L events.
+        based_on: what the queries of a user with training events come from: the user's own vector and the history, the history alone, or nothing of
+            the user.
         inner_product: false for a model whose scores are no product of a query and an item, which then has `scores` of its own and no item table.
     """
 
     Settings: ClassVar[type[Section]]
     whole_rows: ClassVar[bool] = False
+    based_on: ClassVar[Literal["person and history", "history", "popularity"]] = "history"
     inner_product: ClassVar[bool] = True
 
     @abstractmethod

@@ -26,6 +26,7 @@ class FPMC(SequenceEncoder):
     """See the equation above."""
 
     Settings = FPMCSettings
+    based_on = "person and history"
 
     def __init__(self, users: int, items: int, window: int, settings: FPMCSettings) -> None:
         super().__init__()

@@ -44,6 +44,7 @@ class HGN(SequenceEncoder):
     """See the equations above; every switch of the settings takes one term away (the paper's ablation)."""
 
     Settings = HGNSettings
+    based_on = "person and history"
 
     def __init__(self, users: int, items: int, window: int, settings: HGNSettings) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ class Pop(SequenceEncoder):
     """The encoder whose bias is the counts."""
 
     Settings = PopSettings
+    based_on = "popularity"
 
     counts: Tensor
     weight: Tensor

@@ -8,7 +8,7 @@ from typing import Any
 
 from gaterec.errors import GaterecError
 from gaterec.explain import explain_to
-from gaterec.recommend import Answer, Person, Recommender, Request
+from gaterec.recommend import Answer, Person, Recommender, Request, empty_note, history_notes
 from gaterec.schemas import (
     ExplainAnswer,
     ExplainedEvent,
@@ -145,9 +145,7 @@ class Service:
         """The answer, or the error, of each: all together, and one by one where one of them breaks the others."""
         try:
             found = loaded.recommender.answer([request for _, request in asked])
-            return [
-                self._recommended(loaded, user, request.person.basis, answer) for (user, request), answer in zip(asked, found, strict=True)
-            ]
+            return [self._recommended(loaded, user, request, answer) for (user, request), answer in zip(asked, found, strict=True)]
         except Exception as error:
             if len(asked) > 1:
                 return [answer for one in asked for answer in self._lists(loaded, [one])]
@@ -184,8 +182,8 @@ class Service:
         self.metrics.unknown.inc(len(items) - len(known))
         return known
 
-    def _recommended(self, loaded: Loaded, user: str | None, basis: str, found: Answer) -> RecommendAnswer:
-        if basis == "popularity":
+    def _recommended(self, loaded: Loaded, user: str | None, asked: Request, found: Answer) -> RecommendAnswer:
+        if not asked.person.basis:
             self.metrics.fallbacks.inc()
         recommender = loaded.recommender
         ids = recommender.items.to_series(0).gather(found.items).to_list()
@@ -194,7 +192,9 @@ class Service:
             Recommended(item=item, title=title, rank=rank, score=score)
             for rank, (item, title, score) in enumerate(zip(ids, titles, found.scores.tolist(), strict=True), 1)
         ]
-        return RecommendAnswer(user=user, based_on=basis, items=items, model=loaded.name)
+        notes = [*asked.notes, *([] if items else [empty_note([user])])]
+        basis = recommender.bases[asked.person.basis]
+        return RecommendAnswer(user=user, based_on=basis, items=items, notes=notes, model=loaded.name)
 
 
 def _similar(loaded: Loaded, asked: SimilarRequest) -> SimilarAnswer:
@@ -220,6 +220,7 @@ def _explain(loaded: Loaded, asked: ExplainRequest, person: Person) -> ExplainAn
         events=events,
         feature_gates=None if found.feature_gates is None else found.feature_gates.tolist(),
         words=str(found),
+        notes=history_notes([person]),
         model=loaded.name,
     )
 
@@ -228,7 +229,7 @@ def _person(loaded: Loaded, asked: PersonRequest, person: Person, newer: int) ->
     recommender = loaded.recommender
     latest = person.items[max(0, len(person.items) - asked.limit) :]
     history = [Item(**_names(recommender, int(item))) for item in latest]
-    return UserAnswer(user=asked.user, known=person.number > 0, events=len(person.items), newer=newer, history=history)
+    return UserAnswer(user=asked.user, known=recommender.knows_person(person.id), events=len(person.items), newer=newer, history=history)
 
 
 def _names(recommender: Recommender, number: int) -> dict[str, Any]:
