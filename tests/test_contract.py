@@ -116,6 +116,25 @@ def test_a_query_sees_the_last_events_of_the_window_alone(name: str) -> None:
 
 
 @each_model
+def test_every_dropout_of_a_model_acts_in_training(name: str) -> None:
+    """One at a time, as one would hide that another is gone."""
+    model, (users, items) = make(name), histories()
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    expected = model.encode(users, items)
+    assert len(layers) == {"HGN": 1, "SASRec": 1 + 2 * 2, "GRU4Rec": 1, "GRU4RecPlus": 1, "Caser": 1}.get(name, 0)
+    model.train()
+    for layer in layers:
+        for other in layers:
+            other.p = 0.0
+        for module in model.modules():  # the dropout of attention's weights
+            if isinstance(getattr(module, "dropout", None), float):
+                module.dropout = 0.0  # type: ignore[assignment]
+        torch.testing.assert_close(model.encode(users, items), expected)
+        layer.p = 0.9
+        assert not torch.allclose(model.encode(users, items), expected)
+
+
+@each_model
 def test_someone_unknown_gets_finite_scores(name: str) -> None:
     model, (_, items) = make(name), histories()
     scores = model.scores(model.encode(torch.zeros(5, dtype=torch.int64), items))

@@ -18,6 +18,7 @@ from gaterec.errors import RunError, SettingsError
 from gaterec.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, top1_max
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
+from gaterec.optimizers import rate_factor
 from gaterec.sampling import NegativeSampler
 from gaterec.settings import LOSSES, Settings
 from gaterec.train import Figures, Trainer, TrainingState, batch_loss, hash_seed, pick_device, reproducible, without_effect
@@ -594,3 +595,21 @@ def test_gradients_are_cut_by_the_norm_of_norm_type(norm_type: float) -> None:
     list(found.epochs())
     step = torch.cat([(value - before[name]).flatten().double() for name, value in weights(found).items()])
     assert float(step.norm(norm_type)) == pytest.approx(0.01, rel=1e-2)
+
+
+@pytest.mark.parametrize("schedule", [{"learning_rate_schedule": "linear"}, {"learning_rate_schedule": "cosine", "warmup_epochs": 1.5}])
+def test_the_rate_of_each_step_is_that_of_its_middle(schedule: dict[str, Any]) -> None:
+    chosen = settings(**SMALL | schedule | {"epochs": 2, "train_batch_size": 50})
+    found = trainer(noise(), chosen)
+    rates: list[float] = []
+    sizes: list[int] = []
+
+    def after(targets: int) -> None:
+        sizes.append(targets)
+        rates.append(found.optimizers[0].param_groups[0]["lr"])
+
+    list(found.epochs(after))
+    before = np.cumsum([0, *sizes])[:-1]
+    middles = (before + np.array(sizes) / 2) / found.batches.targets
+    assert len(rates) > 4
+    assert rates == pytest.approx([0.01 * rate_factor(chosen, middle) for middle in middles])
