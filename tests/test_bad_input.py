@@ -73,8 +73,8 @@ def test_a_missing_column(tmp_path: Path, good: bytes) -> None:
 
 
 def test_a_wrong_type_in_one_line(tmp_path: Path) -> None:
-    content = HEADER + b"a,x,1\n" * 15 + b"a,x,n/a\n" + b"a,x,2\n"
-    assert refused_file(tmp_path / "a.csv", content) == "a.csv:17: timestamp: expected a number, found 'n/a'"
+    content = HEADER + b"a,x,1\n" * 15 + b"a,x,soon\n" + b"a,x,2\n"
+    assert refused_file(tmp_path / "a.csv", content) == "a.csv:17: timestamp: expected a number, found 'soon'"
 
 
 def test_a_wrong_type_in_an_atomic_file(tmp_path: Path) -> None:
@@ -255,9 +255,9 @@ def test_a_run_folder_of_another_version(tmp_path: Path, good: bytes, saved: str
 
 def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_bytes(HEADER + b"a,x,1\na,x,n/a\n")
+    path.write_bytes(HEADER + b"a,x,1\na,x,soon\n")
     found = gaterec_alone("run", "-d", path, cwd=tmp_path)
-    assert found == (2, "", f"gaterec: {path}:3: timestamp: expected a number, found 'n/a'\n")
+    assert found == (2, "", f"gaterec: {path}:3: timestamp: expected a number, found 'soon'\n")
 
 
 # -- searches ---------------------------------------------------------------------------------------------------------------------

@@ -15,14 +15,22 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from gaterec.errors import short
 from gaterec.section import Section
 
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
+DAY = re.compile(r"\s*\d{4}-\d\d-\d\d\s*")
+DAY_MICROSECONDS = 86_400_000_000
+
 
 class Interval(NamedTuple):
-    """A range of numbers, from text like `[5,inf)`: square brackets include the end, round ones leave it out."""
+    """A range of numbers or dates, from text like `[5,inf)`: square brackets include the end, round ones leave it out.
+
+    The ends of a range of dates are microseconds since 1970 (UTC).
+    """
 
     low: float
     high: float
     closed_low: bool
     closed_high: bool
+    dates: bool = False
 
     def __contains__(self, value: object) -> bool:
         assert isinstance(value, int | float)
@@ -34,8 +42,12 @@ class Interval(NamedTuple):
 def parse_intervals(text: str) -> list[Interval]:
     """The intervals in RecBole's notation: `[3,inf)`, or several joined by semicolons, `[1,2];(4,5]`.
 
+    An end may be an ISO date or time. A date means the whole day: `[2024-01-01,2024-01-31]` are all moments of January.
+
     >>> parse_intervals("[5,inf)")
-    [Interval(low=5.0, high=inf, closed_low=True, closed_high=False)]
+    [Interval(low=5.0, high=inf, closed_low=True, closed_high=False, dates=False)]
+    >>> parse_intervals("(-inf,1970-01-01]")
+    [Interval(low=-inf, high=86400000000.0, closed_low=False, closed_high=False, dates=True)]
 
     Raises ValueError when the text is no interval or its ends are in the wrong order.
     """
@@ -44,16 +56,31 @@ def parse_intervals(text: str) -> list[Interval]:
         found = re.fullmatch(r"\s*([\[(])\s*([^,]+?)\s*,\s*([^,]+?)\s*([\])])\s*", part)
         if not found:
             raise ValueError(f"expected an interval such as '[5,inf)', found {short(part)}")
+        dates = bool(DATE.match(found[2]) or DATE.match(found[3]))
         try:
-            low, high = float(found[2]), float(found[3])
-        except ValueError:
-            raise ValueError(f"expected numbers at both ends of {short(part)}") from None
+            low, high = _end(found[2], dates), _end(found[3], dates)
+        except (ValueError, OverflowError):
+            raise ValueError(f"expected {'dates such as 2024-05-31' if dates else 'numbers'} at both ends of {short(part)}") from None
         if math.isnan(low) or math.isnan(high) or low > high:
             raise ValueError(f"expected an interval from low to high, found {short(part)}")
         if low == high and found[1] + found[4] != "[]":
             raise ValueError(f"expected an interval that holds a number, found {short(part)}; '[{found[2]},{found[3]}]' holds its ends")
-        intervals.append(Interval(low, high, found[1] == "[", found[4] == "]"))
+        closed_low, closed_high = found[1] == "[", found[4] == "]"
+        if DAY.fullmatch(found[2]) and not closed_low:
+            low, closed_low = low + DAY_MICROSECONDS, True
+        if DAY.fullmatch(found[3]) and closed_high:
+            high, closed_high = high + DAY_MICROSECONDS, False
+        intervals.append(Interval(low, high, closed_low, closed_high, dates))
     return intervals
+
+
+def _end(text: str, dates: bool) -> float:
+    """One end of an interval; a date as microseconds since 1970."""
+    if not dates or text.lstrip("+-").lower() in ("inf", "infinity"):
+        return float(text)
+    date = datetime.datetime.fromisoformat(text)
+    date = date.replace(tzinfo=datetime.UTC) if date.tzinfo is None else date
+    return float((date - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1))
 
 
 def as_interval(value: Any) -> Any:
@@ -97,6 +124,12 @@ def _names(value: Any) -> Any:
     return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
 
+def _missing_words(value: Any) -> Any:
+    """As _names; YAML and Python read some of the words as null."""
+    value = [] if value is None else _names(value)
+    return ["null" if word is None else word for word in value] if isinstance(value, list | tuple) else value
+
+
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
@@ -111,8 +144,8 @@ def _count_interval(value: Any) -> Any:
     if value is not None and not isinstance(value, str):
         at_least = f"; '[{value},inf)' means at least {value}" if type(value) is int and 0 <= value < 10**12 else ""
         raise ValueError(f"expected an interval such as '[5,inf)' or '[9,12]', found {short(value)}{at_least}")
-    if value is not None:
-        parse_intervals(value)
+    if value is not None and any(interval.dates for interval in parse_intervals(value)):
+        raise ValueError(f"expected an interval of numbers of events, such as '[5,inf)', found dates: {short(value)}")
     return value
 
 
@@ -152,6 +185,12 @@ METRICS: dict[str, str] = {name.lower(): name for name in get_args(Metric)}
 SMALLER_IS_BETTER = {"giniindex", "averagepopularity"}
 NO_CUTOFF = {"GAUC"}
 """Metrics of the whole ranking, which take no @K."""
+
+
+MISSING_WORDS = (
+    "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NaT", "null", "NULL", "Null", "None", "none", "\\N", "(null)", "(NULL)", "#NULL!",
+)  # fmt: skip
+"""Words for a missing value: those of pandas, MySQL's \\N, and what other programs write."""
 
 
 class Environment(Section):
@@ -207,7 +246,12 @@ class Data(Section):
         min_length=2,
         description="the columns of a text file without a header line, in their order; null takes the first line for names",
     )
-    load_col: Columns | None = Field(None, description="columns to read, by file; null reads all")
+    missing_ids: Annotated[list[str], BeforeValidator(_missing_words)] = Field(
+        list(MISSING_WORDS),
+        description="words that stand for a missing user or item: such rows are dropped, with a note, as rows with an empty id are; [] takes all words as ids",
+    )
+    missing_time: Literal["refuse", "drop"] = Field("refuse", description="rows without a time: refuse the log, or drop them, with a note")
+    load_col: Columns | None = Field(None, description="columns to read, by file; null reads all. The time column is always read")
     unload_col: Columns | None = Field(None, description="columns not to read, by file")
     unused_col: Columns | None = Field(None, description="columns read for filtering alone; no further column is ever trained on")
     rm_dup_inter: Annotated[Literal["first", "last"] | None, BeforeValidator(none_word)] = Field(
@@ -215,7 +259,7 @@ class Data(Section):
     )
     val_interval: Annotated[dict[str, str | list[int | float | str]] | None, BeforeValidator(_value_intervals)] = Field(
         None,
-        description="keep events by value: {'rating': '[4,inf)'} for numbers (a list of two, [3, 5], is the interval from 3 to 5), {'kind': ['buy']} for text",
+        description="keep events by value: {'rating': '[4,inf)'} for numbers (a list of two, [3, 5], is the interval from 3 to 5), '[2024-01-01,2024-12-31]' for dates, {'kind': ['buy']} for text",
     )
     filter_inter_by_user_or_item: bool = Field(
         True, description="with a .user or .item file, drop the events of people or items that it lacks"

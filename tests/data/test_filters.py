@@ -2,12 +2,15 @@
 
 import ast
 import re
+from datetime import date, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from gaterec.data.filters import FilterStep, apply_filters, drop_repeats, keep_active, keep_known, keep_values
 from gaterec.data.log import Log
+from gaterec.data.read import read_log
 from gaterec.errors import DataError
 from gaterec.settings import Data, parse_intervals
 
@@ -237,3 +240,83 @@ def test_features_of_ids_without_events_count_as_0() -> None:
         assert after.users is not None
         assert after.items is not None
         assert (after.users.height, after.items.height) == (kept, kept)
+
+
+DAYS = pl.DataFrame(
+    {
+        "user_id": ["u"] * 5,
+        "item_id": list("abcde"),
+        "timestamp": ["2024-01-01", "2024-01-31T23:59:59.5Z", "2024-02-01T00:00:00Z", "2024-02-29 12:00+00:00", "2024-03-01"],
+        "day": ["2024-01-01", "2024-01-31", "2024-02-01", None, "2024-03-01"],
+    }
+)
+
+
+TYPED = DAYS.with_columns(
+    timestamp=pl.Series(
+        [datetime(2024, 1, 1), datetime(2024, 1, 31, 23, 59, 59), datetime(2024, 2, 1), datetime(2024, 2, 29, 12), datetime(2024, 3, 1)]
+    ),
+    day=pl.Series([date(2024, 1, 1), date(2024, 1, 31), date(2024, 2, 1), None, date(2024, 3, 1)]),
+)
+
+
+@pytest.mark.parametrize("form", ["text", "typed", "csv", "parquet"])
+@pytest.mark.parametrize(
+    ("column", "wanted", "kept"),
+    [
+        ("timestamp", "[2024-01-31,2024-02-01]", "bc"),
+        ("timestamp", "(2024-01-31,2024-02-29]", "cd"),
+        ("timestamp", "[2024-01-31,2024-02-01)", "b"),
+        ("timestamp", "[2024-01-31,2024-01-31]", "b"),
+        ("timestamp", "[2024-02-01T00:00:00,2024-02-29T12:00:00+00:00]", "cd"),
+        ("timestamp", "(-inf,2024-01-01];[2024-02-29,inf)", "ade"),
+        ("timestamp", ["2024-01-31", "2024-03-01"], "be"),
+        ("day", "[2024-01-31,2024-02-29]", "bc"),
+        ("day", "(2024-01-31,inf)", "ce"),
+    ],
+)
+def test_dates_are_kept_by_intervals_of_dates(tmp_path: Path, form: str, column: str, wanted: object, kept: str) -> None:
+    frame = TYPED if form in ("typed", "parquet") else DAYS
+    source: object = frame
+    if form == "csv":
+        frame.write_csv(tmp_path / "x.csv")
+        source = tmp_path / "x.csv"
+    elif form == "parquet":
+        frame.write_parquet(tmp_path / "x.parquet")
+        source = tmp_path / "x.parquet"
+    chosen = Data.model_validate({"val_interval": {column: wanted}})
+    after, _ = apply_filters(read_log(source, chosen), chosen)  # type: ignore[arg-type]
+    assert "".join(after.events["item_id"]) == kept
+
+
+@pytest.mark.parametrize(
+    ("column", "wanted", "message"),
+    [
+        ("timestamp", "[1704067200,inf)", r"timestamp: expected dates, as in '\[2024-01-01,2024-12-31\]', as the column holds dates, found numbers"),
+        ("day", "[1704067200,inf)", "day: expected dates, as in"),
+        ("day", "[2024-01-01,inf);[5,6]", "day: expected intervals of dates or of numbers, found both"),
+        ("item_id", "[2024-01-01,inf)", "item_id: expected a column of dates, as the interval has dates, found 'a'"),
+        ("rating", "[2024-01-01,inf)", "rating: expected numbers, as the column holds numbers, found dates: .* an end is 1704067200 in seconds, 1704067200000 in milliseconds"),
+        ("timestamp", ["soon"], "val_interval: timestamp: expected numbers at both ends"),
+        ("timestamp", [1704067200, 1704067300], "val_interval: timestamp: expected dates"),
+    ],
+)  # fmt: skip
+def test_numbers_and_dates_are_not_taken_for_each_other(column: str, wanted: object, message: str) -> None:
+    chosen = Data.model_validate({"val_interval": {column: wanted}})
+    before = read_log(DAYS.with_columns(rating=pl.lit(5)), chosen)
+    with pytest.raises(DataError, match=message):
+        apply_filters(before, chosen)
+
+
+@pytest.mark.parametrize("unit", [1, 1000, 1_000_000])
+def test_times_that_are_numbers_are_kept_in_the_unit_of_the_file(unit: int) -> None:
+    frame = pl.DataFrame(
+        {
+            "user_id": ["u"] * 3,
+            "item_id": list("abc"),
+            "timestamp": [second * unit for second in (1_600_000_000, 1_600_000_001, 1_600_000_002)],
+        }
+    )
+    chosen = Data.model_validate({"val_interval": {"timestamp": f"[{1_600_000_001 * unit},inf)"}})
+    after, _ = apply_filters(read_log(frame, chosen), chosen)
+    assert "".join(after.events["item_id"]) == "bc"

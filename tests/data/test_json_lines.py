@@ -37,6 +37,7 @@ def test_numbers_and_text_as_ids_are_text(tmp_path: Path) -> None:
         ("{'user_id': 1}", "x.jsonl:3: expected a JSON object on one line, found an error at character 2: "),
         ("[1, 2]", "x.jsonl:3: expected a JSON object on one line, found a list"),
         ('"text"', "x.jsonl:3: expected a JSON object on one line, found a value"),
+        ('{"user_id": ["u"], "item_id": 1}', "x.jsonl:3: user_id: expected one id, with one row for each, found '[\"u\"]'"),
         ('{"user_id": "u", "item_id": 1, "tags": 1}', "x.jsonl:3: tags: expected a list as in the lines before, found a value"),
         ('{"user_id": "u", "item_id": 1, "timestamp": "soon"}', "x.jsonl:3: timestamp: expected a number, found 'soon'"),
         ('{"user_id": "u", "item_id": 1}', "x.jsonl:3: timestamp: expected a time, found none"),

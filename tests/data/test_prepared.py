@@ -67,6 +67,10 @@ def test_a_prepared_folder_knows_whether_the_log_has_times(tmp_path: Path, colum
     log = prepare_log(frame, settings())
     write_prepared(log, settings(), tmp_path / "ready")
     assert log.interactions.timed == open_prepared(tmp_path / "ready").interactions.timed == ("timestamp" in columns)
+    about = json.loads((tmp_path / "ready" / "prepared.json").read_text())
+    del about["timed"]  # as gaterec 0.1.0 wrote it
+    (tmp_path / "ready" / "prepared.json").write_text(json.dumps(about))
+    assert open_prepared(tmp_path / "ready").interactions.timed == ("timestamp" in columns)
 
 
 def test_a_prepared_folder_keeps_the_order_of_the_log_for_splits_of_all_events(tmp_path: Path) -> None:

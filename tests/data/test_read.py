@@ -146,7 +146,7 @@ def test_columns_of_no_use_are_left_out_with_a_note() -> None:
     frame = pl.DataFrame({"user_id": [1], "item_id": [2], "timestamp": [3], "extra": [{"a": 1}]})
     log = read_log(frame, data())
     assert log.events.columns == ["user_id", "item_id", "timestamp"]
-    assert "extra: a column of type Struct" in log.notes[0]
+    assert "extra: a column of records can't be used here and was left out" in log.notes[0]
 
 
 def test_a_million_rows_in_a_second_or_so(datasets: Path) -> None:
@@ -232,10 +232,12 @@ def test_no_time_column_means_the_order_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "x.csv:3: timestamp: expected a time, found none"),
-        ("n/a", "x.csv:3: timestamp: expected a number, found 'n/a'"),
+        ("", "x.csv:3: timestamp: expected a time, found none in 1 row; fill it in, or set missing_time to drop"),
+        (" ", "x.csv:3: timestamp: expected a time, found none"),
+        ("much", "x.csv:3: timestamp: expected a number, found 'much'"),
+        ("n/a", "x.csv:3: timestamp: expected a time, found 'n/a' in 1 row; fill it in, or set missing_time to drop"),
         ("inf", "x.csv:3: timestamp: expected a finite time, found inf"),
-        ("nan", "x.csv:3: timestamp: expected a finite time, found nan"),
+        ("nan", "x.csv:3: timestamp: expected a time, found 'nan' in 1 row"),
         ("2024-01-01", "x.csv:3: timestamp: expected a number, found '2024-01-01'"),
     ],
 )
@@ -288,6 +290,124 @@ def test_rows_without_ids_are_dropped_with_a_note(tmp_path: Path) -> None:
     log = read_log(write(tmp_path, "x.inter", HEADER + "u\ta\t1\n\ta\t\n\nu\t\t2\nu\tb\t3\n"), data())
     assert rows(log) == [("u", "a", 1), ("u", "b", 3)]
     assert log.notes == (f"{tmp_path}/x.inter:3: 2 rows lack user_id or item_id and were dropped (this is the first)",)
+
+
+MISSING = ["NA", "N/A", "null", "NULL", "None", "nan", "NaN", "<NA>", "\\N", "(null)", " NA ", " "]
+
+
+@pytest.mark.parametrize("word", MISSING)
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.inter", "x.jsonl", "x.parquet", "frame"])
+def test_words_for_missing_are_no_ids(tmp_path: Path, name: str, word: str) -> None:
+    frame = pl.DataFrame({"user_id": ["u", word, "u", "u"], "item_id": ["a", "b", word, "c"], "timestamp": [1, 2, 3, 4]})
+    kept = [("u", "a", 1), ("u", "c", 4)]
+    log = read_log(stored(frame, tmp_path, name), data())
+    assert rows(log) == kept
+    assert "2 rows lack user_id or item_id and were dropped (this is the first)" in log.notes[0]
+    found = f"; found {word.strip()!r} 2 times, which stands for a missing value (if it is an id, set missing_ids to [])"
+    assert log.notes[0].endswith(found if word.strip() else "(this is the first)")
+    if word.strip():
+        log = read_log(stored(frame, tmp_path, name), data(missing_ids=[]))
+        assert rows(log) == [("u", "a", 1), (word, "b", 2), ("u", word, 3), ("u", "c", 4)]
+        assert log.notes == ()
+        assert rows(read_log(stored(frame, tmp_path, name), data(missing_ids=f"zero,{word.strip()}"))) == kept
+
+
+def stored(frame: pl.DataFrame, folder: Path, name: str) -> Path | pl.DataFrame:
+    """A frame as a file of the format that the name tells."""
+    path = folder / name
+    match path.suffix:
+        case ".parquet":
+            frame.write_parquet(path)
+        case ".jsonl":
+            frame.write_ndjson(path)
+        case ".inter":
+            path.write_text(HEADER + frame.write_csv(separator="\t", quote_style="never", include_header=False))
+        case ".csv" | ".tsv":
+            frame.write_csv(path, separator="," if name == "x.csv" else "\t", quote_style="never")
+        case _:
+            return frame
+    return path
+
+
+def test_words_for_missing_are_no_ids_of_features(tmp_path: Path) -> None:
+    path = write(tmp_path, "x.inter", HEADER + "u\ta\t1\n")
+    write(tmp_path, "x.item", "item_id:token\tgenre:token\na\tDrama\nNA\tNA\n")
+    log = read_log(path, data())
+    assert log.items is not None
+    assert log.items.rows() == [("a", "Drama")]
+    assert "x.item:3: 1 rows lack item_id" in log.notes[0]
+
+
+def test_a_log_whose_users_are_all_missing(tmp_path: Path) -> None:
+    message = fault(write(tmp_path, "x.csv", CSV + "NA,a,1\nNA,b,2\n"))
+    assert "expected rows with user_id and item_id, found none; found 'NA' 2 times, which stands for a missing value" in message
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.inter", "x.parquet", "x.jsonl", "frame"])
+def test_rows_without_time_are_dropped_where_asked(tmp_path: Path, name: str) -> None:
+    frame = pl.DataFrame({"user_id": ["u", "u", "u"], "item_id": ["a", "b", "c"], "timestamp": [3.0, None, 1.0]})
+    source = stored(frame, tmp_path, name)
+    message = fault(source)
+    assert message.endswith(
+        "timestamp: expected a time, found none in 1 row; fill it in, or set missing_time to drop to leave out such rows"
+    )
+    log = read_log(source, data(missing_time="drop"))
+    assert rows(log) == [("u", "a", 3), ("u", "c", 1)]
+    assert "1 rows lack timestamp and were dropped (this is the first), as missing_time is drop" in log.notes[0]
+
+
+def test_a_log_without_any_time_in_its_time_column(tmp_path: Path) -> None:
+    assert fault(write(tmp_path, "x.csv", CSV + "u,a,\n"), data(missing_time="drop")).endswith("found none in 1 row; check TIME_FIELD")
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.inter", "x.parquet", "x.jsonl", "frame"])
+@pytest.mark.parametrize("left_out", [{"load_col": {"inter": ["user_id", "item_id"]}}, {"unload_col": {"inter": ["timestamp"]}}])
+def test_the_time_is_read_where_load_col_leaves_it_out(tmp_path: Path, name: str, left_out: dict[str, object]) -> None:
+    frame = pl.DataFrame({"user_id": ["u", "u"], "item_id": ["a", "b"], "timestamp": [2, 1]})
+    log = read_log(stored(frame, tmp_path, name), data(**left_out))
+    assert rows(log) == [("u", "a", 2), ("u", "b", 1)]
+    (setting,) = left_out
+    assert log.notes == (f"{setting}.inter: leaves out timestamp (TIME_FIELD), which is read all the same: events are put in order by it",)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (pl.Series([1.0, 1.2345678901234567e18]), "DataFrame:row 2: item_id: expected an id below 9,007,199,254,740,992, as floats beyond it are rounded"),
+        (pl.Series([1.0, 2.0**53]), "DataFrame:row 2: item_id: expected an id below"),
+        (pl.Series([1.0, 2.0**24], dtype=pl.Float32), "DataFrame:row 2: item_id: expected an id below 16,777,216"),
+        (pl.Series(["1", "1.2345678901234567e18"]), "DataFrame:row 2: item_id: expected an id with all its digits; save ids as integers or text"),
+        (pl.Series([1.0, float("inf")]), "DataFrame:row 2: item_id: expected an id: a whole number or text, found inf"),
+        (pl.Series(["1", "[1, 2]"]), "DataFrame:row 2: item_id: expected one id, with one row for each, found '[1, 2]'"),
+        (pl.Series(["1", "['a']"]), "DataFrame:row 2: item_id: expected one id, with one row for each"),
+        (pl.Series(["1", "[7]"]), "DataFrame:row 2: item_id: expected one id, with one row for each"),
+    ],
+)  # fmt: skip
+def test_values_that_are_no_ids(tmp_path: Path, ids: pl.Series, message: str) -> None:
+    frame = pl.DataFrame({"user_id": ["u", "u"], "item_id": ids})
+    assert message in fault(frame)
+    if ids.dtype == pl.String:
+        frame.write_csv(tmp_path / "x.csv")
+        assert message.replace("DataFrame:row 2", "x.csv:3") in fault(tmp_path / "x.csv")
+    frame.write_parquet(tmp_path / "x.parquet")
+    assert message.replace("DataFrame", "x.parquet") in fault(tmp_path / "x.parquet")
+
+
+def test_large_numbers_are_ids_where_nothing_is_lost() -> None:
+    frame = pl.DataFrame({"user_id": [2.0**53 - 1, 1.0], "item_id": ["[v1]", "1e5"]})
+    assert rows(read_log(frame, data())) == [("9007199254740991", "[v1]"), ("1", "1e5")]
+
+
+def test_a_header_line_inside_the_file_is_refused(tmp_path: Path) -> None:
+    text = "user_id,item_id\nu,a\nuser_id,item_id\nu,b\n"
+    assert "x.csv:3: expected an event, found user_id in the column user_id; if it is the header line once more" in fault(
+        write(tmp_path, "x.csv", text)
+    )
+    message = fault(write(tmp_path, "x.csv", "u1,ann\nu1,bob\nu2,ann\n"), data(USER_ID_FIELD="u1", ITEM_ID_FIELD="ann"))
+    assert "x.csv:2: expected an event, found u1 in the column u1" in message
+    assert message.endswith("if the first line is an event, name the columns with column_names")
+    log = read_log(write(tmp_path, "y.csv", "user,item\nu,item\nuser,a\n"), data(USER_ID_FIELD="user", ITEM_ID_FIELD="item"))
+    assert log.events.rows() == [("u", "item"), ("user", "a")]
 
 
 def test_lines_are_right_after_dropped_rows(tmp_path: Path) -> None:
@@ -380,7 +500,7 @@ def test_file_without_permission(tmp_path: Path) -> None:
     [
         (pl.DataFrame({"user_id": [], "item_id": []}), "DataFrame: expected rows, found none"),
         (pl.DataFrame({"user": [1], "item_id": [1]}), "DataFrame: user_id: expected a column of this name, found user, item_id"),
-        (pl.DataFrame({"user_id": [[1]], "item_id": [1]}), "DataFrame:row 1: user_id: expected ids (numbers or text), found a column of type List"),
+        (pl.DataFrame({"user_id": [[1]], "item_id": [1]}), "DataFrame:row 1: user_id: expected ids (numbers or text), found lists"),
         (pl.DataFrame({"user_id": [1.5], "item_id": [1]}), "DataFrame:row 1: user_id: expected an id: a whole number or text, found 1.5"),
         (pl.DataFrame({"user_id": [1], "item_id": [1], "timestamp": [True]}), "timestamp: expected times (numbers, dates or text)"),
         (pl.DataFrame({"user_id": [1, 1], "item_id": [1, 1], "timestamp": [1, None]}), "DataFrame:row 2: timestamp: expected a time, found none"),

@@ -8,11 +8,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 from itertools import pairwise
+from math import isfinite
 from operator import or_
 from typing import Literal, NamedTuple
 
 import polars as pl
 
+from gaterec.data.columns import parse_dates
 from gaterec.data.log import Log
 from gaterec.errors import DataError, short
 from gaterec.settings import Data, Interval, as_interval, parse_intervals
@@ -94,8 +96,9 @@ def keep_values(log: Log, column: str, wanted: str | Sequence[int | float | str]
         u3   b    1
 
     Args:
-        wanted: for numbers an interval, several joined by semicolons, or a list of its two ends; for text a list of values (of a list
-            column one is enough). A list of text keeps numbers by value.
+        wanted: for numbers (in the unit of the file) an interval, several joined by semicolons, or a list of its two ends; for dates
+            the same with ISO dates as ends; for text a list of values (of a list column one is enough). A list of text keeps numbers
+            by value, and dates by day or moment.
         ids: the columns of ids, whose values are text however they are kept.
 
     Raises:
@@ -111,7 +114,8 @@ def keep_values(log: Log, column: str, wanted: str | Sequence[int | float | str]
             f"{f'; did you mean {near[0]}?' if near else '; mend the name'}"
         )
     values = {name: table[column].cast(pl.String) if column in ids else table[column] for name, table in holding.items()}
-    kept = {name: table.filter(_has_value(values[name], wanted)) for name, table in holding.items()}
+    dates = column in log.dates
+    kept = {name: table.filter(_has_value(values[name], wanted, dates and name == "events")) for name, table in holding.items()}
     return replace(log, events=kept.get("events", log.events), users=kept.get("users", log.users), items=kept.get("items", log.items))
 
 
@@ -185,12 +189,22 @@ def _in(number: pl.Expr, interval: Interval) -> pl.Expr:
     return above & below
 
 
-def _has_value(column: pl.Series, wanted: str | Sequence[int | float | str]) -> pl.Series:
-    """Row by row, whether the value is wanted; null and not-a-number are not."""
+def _has_value(column: pl.Series, wanted: str | Sequence[int | float | str], dates: bool = False) -> pl.Series:
+    """Row by row, whether the value is wanted; null and not-a-number are not.
+
+    Args:
+        dates: whether the column holds dates as microseconds since 1970.
+    """
+    if dates and not isinstance(wanted, str):
+        wanted = ";".join(f"[{day},{day}]" for day in wanted)
     if isinstance(wanted, str):
-        numbers = _as_numbers(column)
+        intervals = _intervals(column.name, wanted)
+        as_dates = {interval.dates for interval in intervals}
+        numbers = (_as_microseconds(column, wanted, dates) if True in as_dates else _as_numbers(column, dates)).cast(pl.Float64)
+        if len(as_dates) > 1:
+            raise DataError(f"val_interval: {column.name}: expected intervals of dates or of numbers, found both: {short(wanted)}")
         # Polars takes not-a-number for greater than infinity, so it lies in no interval.
-        return pl.select(_within(pl.lit(numbers), parse_intervals(wanted))).to_series().fill_null(False)
+        return pl.select(_within(pl.lit(numbers), intervals)).to_series().fill_null(False)
     if column.dtype in (pl.String, pl.List(pl.String)):
         texts = [str(value) for value in wanted]
         if column.dtype == pl.String:
@@ -221,11 +235,42 @@ def _as_interval(column: str, wanted: Sequence[int | float | str]) -> str:
     return text
 
 
-def _as_numbers(column: pl.Series) -> pl.Series:
-    numbers = column if column.dtype.is_nested() else column.cast(pl.Float64, strict=False)
-    if column.dtype.is_nested() or numbers.null_count() > column.null_count():
-        raise DataError(f"val_interval: {column.name}: expected a list of values, as the column holds text, found an interval")
-    return numbers
+def _intervals(column: str, text: str) -> list[Interval]:
+    try:
+        return parse_intervals(text)
+    except ValueError as error:  # of values that were made intervals; intervals are checked with the settings
+        raise DataError(f"val_interval: {column}: {error}") from None
+
+
+def _as_numbers(column: pl.Series, dates: bool) -> pl.Series:
+    if not dates and not column.dtype.is_nested():
+        numbers = column.cast(pl.Float64, strict=False)
+        if numbers.null_count() == column.null_count():
+            return numbers
+    if dates or (column.dtype == pl.String and parse_dates(column).null_count() == column.null_count()):
+        raise DataError(
+            f"val_interval: {column.name}: expected dates, as in '[2024-01-01,2024-12-31]', as the column holds dates, found numbers"
+        )
+    raise DataError(f"val_interval: {column.name}: expected a list of values, as the column holds text, found an interval")
+
+
+def _as_microseconds(column: pl.Series, wanted: str, dates: bool) -> pl.Series:
+    """A column of dates as microseconds since 1970."""
+    if dates:
+        return column
+    if column.dtype == pl.String:
+        found = parse_dates(column)
+        odd = column.filter(found.is_null() & column.is_not_null())
+        if len(odd) == 0:
+            return found.cast(pl.Int64)
+        raise DataError(f"val_interval: {column.name}: expected a column of dates, as the interval has dates, found {short(odd[0])}")
+    end = next(
+        abs(end) for interval in parse_intervals(wanted) for end in (interval.low, interval.high) if interval.dates and isfinite(end)
+    )
+    raise DataError(
+        f"val_interval: {column.name}: expected numbers, as the column holds numbers, found dates: {short(wanted)}; write them in the unit of "
+        f"the column: an end is {end / 1e6:.0f} in seconds, {end / 1e3:.0f} in milliseconds"
+    )
 
 
 def _counted(name: str, log: Log, settings: Data) -> FilterStep:

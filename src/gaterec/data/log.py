@@ -16,6 +16,7 @@ class Log:
             whole number as Python writes it, which is quicker; the time column, where there is one, is Int64 or Float64 (dates are microseconds since 1970); further columns are Float64, String or lists of these.
         users: what a `.user` file says, one row per person; the user column is String.
         items: what an `.item` file says, one row per item; the item column is String.
+        dates: the columns that hold dates, as microseconds since 1970.
         notes: lines that a person should read (what was dropped while reading, and why).
     """
 
@@ -25,3 +26,4 @@ class Log:
     users: pl.DataFrame | None = None
     items: pl.DataFrame | None = None
     notes: tuple[str, ...] = ()
+    dates: frozenset[str] = frozenset()

@@ -185,7 +185,8 @@ def open_prepared(folder: Path) -> PreparedLog:
         }
         users, items = (tables[name].to_series(0).rename(name) for name in ("users", "items"))
         steps = tuple(FilterStep(str(name), *map(int, left)) for name, *left in about["steps"])
-        timed = bool(about.get("timed", True))  # earlier versions did not say
+        # Earlier versions told of missing times in a note alone.
+        timed = bool(about.get("timed", not any("the order of the file is the order of events" in note for note in about["notes"])))
         interactions = Interactions(about["name"], users, items, **arrays, timed=timed, digest=about["fingerprint"])
         _check_content(interactions)
     except (Exception, pl.exceptions.PanicException):  # damaged files make their readers fail in any way

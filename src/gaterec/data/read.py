@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import polars as pl
 
-from gaterec.data.columns import as_found, as_ids, as_number_list, as_numbers, as_text_list, as_times
+from gaterec.data.columns import as_found, as_ids, as_number_list, as_numbers, as_text_list, as_times, is_missing, kind_of
 from gaterec.data.delimited import Delimited, Where, open_delimited, shortened
 from gaterec.data.headers import column_names
 from gaterec.data.json_lines import read_json_lines
@@ -23,7 +23,7 @@ from gaterec.data.memory import BYTES_PER_EVENT, available_memory, in_gb
 from gaterec.data.parts import format_of, is_pattern, matching, parts_in
 from gaterec.errors import DataError
 from gaterec.paths import check_regular, open_regular
-from gaterec.settings import Data
+from gaterec.settings import MISSING_WORDS, Data
 
 Kind = Literal["inter", "user", "item"]
 ATOMIC_TYPES = ("token", "token_seq", "float", "float_seq")
@@ -99,18 +99,21 @@ def _log(table: Table, siblings: Mapping[Kind, Path], settings: Data, name: str,
             f"USER_ID_FIELD, ITEM_ID_FIELD and TIME_FIELD: expected three different columns, found {user}, {item}, {settings.TIME_FIELD}"
         )
     notes = list(notes)
-    events = _typed(_chosen(table, "inter", settings), (user, item), _time_column(table, settings, notes), settings, notes)
+    time = _time_column(table, settings, notes)
+    chosen = _chosen(table, "inter", settings, notes)
+    dates = frozenset([time] if time and _holds_dates(chosen.frame[time]) else [])
+    events = _typed(chosen, (user, item), time, settings, notes)
     features: dict[Kind, pl.DataFrame] = {}
     for kind, path in siblings.items():
         if _is_wanted(kind, settings):
             features[kind] = _features(path, kind, user if kind == "user" else item, settings, notes)
-    return Log(name, table.source, events, features.get("user"), features.get("item"), tuple(notes))
+    return Log(name, table.source, events, features.get("user"), features.get("item"), tuple(notes), dates)
 
 
 def _features(path: Path, kind: Kind, key: str, settings: Data, notes: list[str]) -> pl.DataFrame:
     """What a `.user` or `.item` file says, one row per id: of several the first."""
     _check_file(path)
-    frame = _typed(_chosen(_read_table(path, settings), kind, settings), (key,), None, settings, notes)
+    frame = _typed(_chosen(_read_table(path, settings), kind, settings, notes), (key,), None, settings, notes)
     unique = frame.unique(subset=key, keep="first", maintain_order=True)
     if unique.height < frame.height:
         notes.append(f"{path}: {key}: {frame.height - unique.height:,} rows repeat an id; the first row of each is kept")
@@ -127,8 +130,11 @@ def _is_wanted(kind: Kind, settings: Data) -> bool:
     return (settings.unload_col or {}).get(kind) != "*" and (settings.load_col or {}).get(kind) != []
 
 
-def _chosen(table: Table, kind: Kind, settings: Data) -> Table:
-    """The columns that load_col and unload_col leave, checked for the ones that can't be missing."""
+def _chosen(table: Table, kind: Kind, settings: Data, notes: list[str]) -> Table:
+    """The columns that load_col and unload_col leave, checked for the ones that can't be missing.
+
+    The time column of the events stays all the same, with a note, as the order of the events is that of time.
+    """
     found = table.frame.columns
     keys = {"inter": ("USER_ID_FIELD", "ITEM_ID_FIELD"), "user": ("USER_ID_FIELD",), "item": ("ITEM_ID_FIELD",)}[kind]
     for setting in keys:
@@ -140,9 +146,14 @@ def _chosen(table: Table, kind: Kind, settings: Data) -> Table:
         for column in names if isinstance(names, list) else ():
             _require(table, column, f"mend {setting}.{kind}")
     kept = [column for column in found if (load is None or load == "*" or column in load) and unload != "*" and column not in unload]
+    which = "load_col" if load is not None else "unload_col"
+    if kind == "inter" and settings.TIME_FIELD in found and settings.TIME_FIELD not in kept:
+        kept.append(settings.TIME_FIELD)
+        notes.append(
+            f"{which}.inter: leaves out {settings.TIME_FIELD} (TIME_FIELD), which is read all the same: events are put in order by it"
+        )
     for setting in keys:
         if getattr(settings, setting) not in kept:
-            which = "load_col" if load is not None else "unload_col"
             raise DataError(
                 f"{which}.{kind}: expected it to leave {getattr(settings, setting)} ({setting}), which can't be missing, "
                 f"found that it leaves {_listed(kept) or 'nothing'}"
@@ -166,8 +177,13 @@ def _time_column(table: Table, settings: Data, notes: list[str]) -> str | None:
 
 def _typed(table: Table, keys: tuple[str, ...], time: str | None, settings: Data, notes: list[str]) -> pl.DataFrame:
     """Every column in its type; rows without an id are dropped, with a note, as RecBole does."""
-    ids = {key: as_ids(_single(table, key), table.where, trim=table.types is None) for key in keys}
-    table = _drop_without_ids(replace(table, frame=table.frame.with_columns(**ids)), keys, notes)
+    ids = {key: as_ids(_single(table, key), table.where, trim=table.types is None, missing=settings.missing_ids) for key in keys}
+    words = Counter(word for key in keys for word in _words(table.frame[key], ids[key]))
+    table = _drop_without_ids(replace(table, frame=table.frame.with_columns(**ids)), keys, words, notes)
+    if len(keys) > 1:
+        _refuse_names_as_ids(table, *keys)
+    if time is not None:
+        table = _drop_without_time(table, time, settings, notes)
     columns: list[pl.Series] = []
     for column in table.frame:
         if column.name in keys:
@@ -194,7 +210,7 @@ def _further(table: Table, column: pl.Series, settings: Data, notes: list[str]) 
             return [as_number_list(column, table.where, settings.seq_separator)]
     found = as_found(column)
     if found is None:
-        notes.append(f"{table.source}: {column.name}: a column of type {shortened(str(column.dtype))} is of no use here and was left out")
+        notes.append(f"{table.source}: {column.name}: a column of {kind_of(column.dtype)} can't be used here and was left out")
         return []
     return [found]
 
@@ -207,18 +223,73 @@ def _single(table: Table, name: str) -> pl.Series:
     return table.frame[name]
 
 
-def _drop_without_ids(table: Table, keys: tuple[str, ...], notes: list[str]) -> Table:
+def _holds_dates(column: pl.Series) -> bool:
+    """Whether a column of times holds dates, which become microseconds, and not numbers; of text the first that is there tells."""
+    if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return column.dtype in (pl.Date, pl.Datetime)
+    texts = column.cast(pl.String).str.strip_chars()
+    first = texts.filter(~is_missing(texts, MISSING_WORDS)).head(1)
+    return first.cast(pl.Float64, strict=False).null_count() > 0
+
+
+def _words(found: pl.Series, ids: pl.Series) -> list[str]:
+    """What stands where an id is missing, empty fields aside."""
+    if found.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return []
+    texts = found.cast(pl.String).filter(ids.is_null()).str.strip_chars()
+    return texts.filter(texts != "").to_list()
+
+
+def _drop_without_time(table: Table, time: str, settings: Data, notes: list[str]) -> Table:
+    """The rows that have a time; without missing_time drop all must."""
+    missing = is_missing(_single(table, time), MISSING_WORDS)
+    if not missing.any():
+        return table
+    row = int(missing.arg_true()[0])
+    if settings.missing_time == "refuse" or missing.all():
+        found = table.frame[time][row]
+        shown = repr(shortened(found)) if isinstance(found, str) and found.strip() else "none"
+        count = int(missing.sum())
+        remedy = "check TIME_FIELD" if missing.all() else "fill it in, or set missing_time to drop to leave out such rows"
+        raise DataError(f"{table.where(row)}: {time}: expected a time, found {shown} in {count:,} row{'s' * (count > 1)}; {remedy}")
+    notes.append(
+        f"{table.where(row)}: {int(missing.sum()):,} rows lack {time} and were dropped (this is the first), as missing_time is drop"
+    )
+    return table.keep(~missing)
+
+
+def _refuse_names_as_ids(table: Table, user: str, item: str) -> None:
+    """Refuses rows that hold the names of the columns: a header line inside the file, or an event that was taken for a header."""
+    users, items = (table.frame[name].cast(pl.String) for name in (user, item))
+    named = (users == user) & ((items == item) | any(sign.isdecimal() for sign in user))
+    if named.any():
+        raise DataError(
+            f"{table.where(int(named.arg_true()[0]))}: expected an event, found {shortened(user)} in the column {shortened(user)}; if it is the header line "
+            "once more, remove it; if the first line is an event, name the columns with column_names"
+        )
+
+
+def _drop_without_ids(table: Table, keys: tuple[str, ...], words: Mapping[str, int], notes: list[str]) -> Table:
     missing = table.frame.select(pl.any_horizontal(pl.col(key).is_null() for key in keys)).to_series()
     if not missing.any():
         return table
     if missing.all():
-        raise DataError(f"{table.where(0)}: expected rows with {' and '.join(keys)}, found none; check the columns and separators")
+        raise DataError(
+            f"{table.where(0)}: expected rows with {' and '.join(keys)}, found none{_told(words)}; check the columns and separators"
+        )
     blank = table.frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
     lost = (missing & ~blank).arg_true()  # a blank line is no row: nothing is lost with it
     if len(lost):
         first = table.where(int(lost[0]))
-        notes.append(f"{first}: {len(lost):,} rows lack {' or '.join(keys)} and were dropped (this is the first)")
+        notes.append(f"{first}: {len(lost):,} rows lack {' or '.join(keys)} and were dropped (this is the first){_told(words)}")
     return table.keep(~missing)
+
+
+def _told(words: Mapping[str, int]) -> str:
+    if not words:
+        return ""
+    counts = _listed(f"{shortened(word)!r} {times:,} times" for word, times in words.items())
+    return f"; found {counts}, which stands for a missing value (if it is an id, set missing_ids to [])"
 
 
 def _require(table: Table, name: str, remedy: str) -> None:
