@@ -66,9 +66,9 @@ class Filters(Question):
     """Which items may come."""
 
     seen: bool = Field(False, description="whether items of the history may come again")
-    deny: list[Id] = Field([], max_length=MAX_FILTER, description="items that are not recommended")
-    allow: list[Id] | None = Field(None, max_length=MAX_FILTER, description="the only items that may")
-    where: dict[Value, Scalar | Annotated[list[Scalar], Field(min_length=1, max_length=MAX_VALUES)]] = Field(
+    deny: list[Id] = Field([], max_length=MAX_FILTER, fail_fast=True, description="items that are not recommended")
+    allow: list[Id] | None = Field(None, max_length=MAX_FILTER, fail_fast=True, description="the only items that may")
+    where: dict[Value, Scalar | Annotated[list[Scalar], Field(min_length=1, max_length=MAX_VALUES, fail_fast=True)]] = Field(
         {},
         max_length=MAX_COLUMNS,
         description="column of the .item file -> value, or list of values: only items that have it, or one of them. Numbers are compared as "
@@ -80,7 +80,9 @@ class RecommendRequest(Filters):
     """Recommend to one person: of the log, with newer events, with a history alone, or somebody of whom nothing is known."""
 
     user: Id | None = Field(None, description="a person's id; someone unknown gets popular items, unless there are events")
-    history: list[Id] = Field([], max_length=MAX_HISTORY, description="newer events of a known person, all of another; the latest last")
+    history: list[Id] = Field(
+        [], max_length=MAX_HISTORY, fail_fast=True, description="newer events of a known person, all of another; the latest last"
+    )
     k: int = Field(10, ge=1, le=MAX_K, description="how many items; where fewer are left, those")
     diversity: float = Field(
         0.0,
@@ -95,7 +97,9 @@ class ExplainRequest(Question):
     """Why an item would be recommended to a person."""
 
     user: Id | None = Field(None, description="a person's id")
-    history: list[Id] = Field([], max_length=MAX_HISTORY, description="newer events of a known person, all of another; the latest last")
+    history: list[Id] = Field(
+        [], max_length=MAX_HISTORY, fail_fast=True, description="newer events of a known person, all of another; the latest last"
+    )
     item: Id = Field(description="the item in question")
 
 

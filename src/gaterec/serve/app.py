@@ -48,6 +48,7 @@ from gaterec.schemas import (
     VersionAnswer,
 )
 from gaterec.serve.batching import BusyError
+from gaterec.serve.bodies import JSONRoute
 from gaterec.serve.catalogue import check_text, find_items, find_users, item_answer, model_answer
 from gaterec.serve.events import Event, EventsError
 from gaterec.serve.guard import BROKEN, Guard
@@ -181,6 +182,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
         redoc_url=None,
         responses=PROBLEMS,
     )
+    app.router.route_class = JSONRoute
     _tell_problems(app)
 
     @app.post("/recommend", tags=["users"], response_model=RecommendAnswer)
@@ -379,7 +381,7 @@ def _tell_problems(app: FastAPI) -> None:
 
     def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        names = {404: "path", 405: "method"}
+        names = {404: "path", 405: "method", 422: "input"}
         return problem(error.status_code, names.get(error.status_code, "http"), str(error.detail), error.headers)
 
     def of_fault(request: Request, error: Exception) -> Response:
@@ -398,5 +400,5 @@ def _place(where: tuple[str | int, ...]) -> str:
     """
     if len(where) == 2 and isinstance(where[1], int):  # no JSON, from that letter on
         return f"{where[0]}, letter {where[1]}"
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where[1:] or where)
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:80]}" for part in where[1:] or where)
     return text.removeprefix(".")
