@@ -396,3 +396,16 @@ def test_servers_that_share_a_database_see_each_others_events_and_deletions_at_o
         assert recommend(other, user="stranger", k=20) == recommend(one, history=["i3", "i4", "i5"], k=20)
         assert other.delete("/users/stranger").json()["deleted"] == 3
         assert one.post("/recommend", json={"user": "stranger"}).json()["based_on"] == "popularity"
+
+
+def test_where_the_queue_is_full_what_needs_the_model_is_refused_and_nothing_else(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Service, "full", True)
+    asked = {"user": "u7", "item": "i3"}
+    waits = [("POST", "/recommend"), ("POST", "/explain"), ("GET", "/similar?item=i3"), ("GET", "/users/u7"), ("GET", "/users/a/b")]
+    for method, path in waits:
+        problem(client.request(method, path, json=asked if method == "POST" else None), 503, "busy")
+    for method, path in [("GET", "/users"), ("GET", "/items"), ("GET", "/health"), ("POST", "/events"), ("DELETE", "/users/u7")]:
+        assert client.request(method, path, json=asked if method == "POST" else None).status_code in (200, 201), path
+    assert f'gaterec_requests_total{{path="refused",status="503"}} {len(waits)}.0' in client.get("/metrics").text

@@ -144,6 +144,24 @@ def test_closing_answers_what_waits_and_refuses_the_rest() -> None:
     assert threading.active_count() == before
 
 
+def test_closing_answers_all_that_waits_however_many_batches_it_takes() -> None:
+    async def scene() -> None:
+        work = Slow()
+        batcher = Batcher(work, limit=10, batch=1)
+        asked = [asyncio.create_task(batcher.ask(0, 10))]
+        await work.until_begun()
+        asked += [asyncio.create_task(batcher.ask(number, 10, alone=number == 6)) for number in (2, 4, 6)]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+        while not batcher._closed:
+            await asyncio.sleep(0.001)
+        work.go.set()
+        assert await asyncio.wait_for(asyncio.gather(*asked), 10) == [0, 20, 40, 60]
+        await closing
+
+    asyncio.run(scene())
+
+
 def test_it_knows_when_it_is_full_and_when_it_is_behind() -> None:
     async def scene() -> None:
         work = Slow()

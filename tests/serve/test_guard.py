@@ -14,6 +14,7 @@ from tests.serve.conftest import Make
 from tests.serve.test_app import problem
 
 TOKEN = "a-token-that-nobody-guesses"
+ALMOST = [f"Bearer {token}" for token in (TOKEN[:-1], TOKEN[:1], TOKEN[1:], TOKEN + "s", TOKEN.upper(), TOKEN.title(), f"{TOKEN} {TOKEN}")]
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def locked(make: Make) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.mark.parametrize("shown", [None, "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer ", "Bearer t\xf6ken"])
+@pytest.mark.parametrize("shown", [None, "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer ", "Bearer t\xf6ken", *ALMOST])
 def test_without_the_token_nothing_is_told(locked: TestClient, shown: str | None) -> None:
     headers = [] if shown is None else [(b"authorization", shown.encode("latin-1"))]
     for path in ("/users", "/model", "/metrics", "/version", "/nothing", "/items"):
@@ -139,10 +140,10 @@ def test_too_many_at_a_time_are_refused_at_once() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b""})
 
-        guard = guarded(app)
+        guard = guarded(app, at_a_time=2)
         under_way = [asyncio.create_task(ask(guard)) for _ in range(2)]
         await asyncio.sleep(0)
-        refused = await ask(guard)
+        refused = await asyncio.wait_for(ask(guard), 5)  # the third one
         assert refused[0]["status"] == 503
         assert (b"retry-after", b"1") in refused[0]["headers"]
         go.set()
@@ -157,7 +158,7 @@ def test_what_has_no_room_is_refused_before_its_body_is_read() -> None:
         raise AssertionError("nothing is asked of the app")
 
     metrics = Metrics()
-    begin, body = asyncio.run(ask(guarded(app, metrics=metrics, full=lambda path: path == "/recommend")))
+    begin, body = asyncio.run(ask(guarded(app, metrics=metrics, full=lambda method, path: (method, path) == ("POST", "/recommend"))))
     headers = dict(begin["headers"])
     assert (begin["status"], headers[b"retry-after"], headers[b"cache-control"]) == (503, b"1", b"no-store")
     assert json.loads(body["body"])["type"] == "urn:gaterec:problem:busy"

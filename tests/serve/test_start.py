@@ -156,6 +156,14 @@ def test_a_start_that_hangs_is_ended_by_a_signal(tmp_path: Path, number: signal.
     assert "Traceback" not in out + err
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0", "0x0", "::ffff:0.0.0.0", "*", "", "localhost.", "[::]", "192.0.2.1", "example.org"])
+def test_an_address_that_others_may_reach_wants_a_token(run_folder: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.delenv("GATEREC_TOKEN", raising=False)
+    found = gaterec("serve", run_folder, f"--host={host}", "--port=0")
+    assert found.code == 2
+    assert "can be reached from other machines, so a token is needed" in found.err
+
+
 def test_loopback() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "127.8.9.1")] == [True] * 4
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.2", "example.org")] == [False] * 4

@@ -67,8 +67,8 @@ DAY = 86_400
 EXPIRING = 3600
 """The seconds between two deletions of events that are older than the retention."""
 SHOWN = 20
-OF_THE_MODEL = frozenset({"/recommend", "/explain", "/similar", "/person"})
-"""Paths whose requests wait for the thread that has the model."""
+OF_THE_MODEL = (("POST", "/recommend"), ("POST", "/explain"), ("GET", "/similar"), ("GET", "/users/"))
+"""Methods and beginnings of paths whose requests wait for the thread that has the model."""
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {"application/problem+json": {}}}
@@ -315,7 +315,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
         body=options.body,
         body_seconds=options.body_seconds,
         at_a_time=options.at_a_time,
-        full=lambda path: path in OF_THE_MODEL and service.full,
+        full=lambda method, path: any(method == of and path.startswith(begin) for of, begin in OF_THE_MODEL) and service.full,
     )
 
 

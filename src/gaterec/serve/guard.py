@@ -47,7 +47,7 @@ class Guard:
         body: how many bytes a request may have.
         body_seconds: how long it may take to come.
         at_a_time: how many requests may be under way; beyond it they are refused before anything is read.
-        full: whether what a path needs has no room for another request, which is then refused likewise.
+        full: whether what a method and a path need has no room for another request, which is then refused too.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Guard:
         body: int,
         body_seconds: float,
         at_a_time: int,
-        full: Callable[[str], bool] = lambda path: False,
+        full: Callable[[str, str], bool] = lambda method, path: False,
     ) -> None:
         self._app, self._metrics, self._body, self._body_seconds, self._at_a_time = app, metrics, body, body_seconds, at_a_time
         self._token = None if token is None else token.encode()
@@ -73,7 +73,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         begin, answer = time.perf_counter(), _Answer(scope, send)
-        if self.refuses(scope["path"]):
+        if self._now >= self._at_a_time or self._full(scope["method"], scope["path"]):
+            self._refused.inc()
             await BUSY(scope, receive, send)
             return
         self._now += 1
@@ -98,13 +99,6 @@ class Guard:
             path = _path(scope)
             self._metrics.requests.labels(path, answer.status).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - begin)
-
-    def refuses(self, path: str) -> bool:
-        """Whether a request must be refused before anything is read of it, as too many are under way or wait already; it is counted."""
-        if self._now < self._at_a_time and not self._full(path):
-            return False
-        self._refused.inc()
-        return True
 
     def _check(self, scope: Scope) -> None:
         headers = {name: value for name, value in scope["headers"] if name in _READ}
