@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -343,8 +344,9 @@ def test_one_moment_for_all(log: Path, frame: pl.DataFrame, tmp_path: Path) -> N
     assert "after one moment for all" in result["protocol"][0]
 
 
-def test_all_held_out_items_at_once(log: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
-    result, ranks = judged(log, tmp_path, eval_args={"split": {"RS": [0.5, 0, 0.5]}, "target": "all"})
+def test_all_held_out_items_at_once(log: Path, frame: pl.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result, ranks = judged(log, tmp_path, eval_args={"split": {"RS": [0.5, 0, 0.5]}, "target": "all"}, state="INFO")
+    assert "Nothing is validated: all epochs (" in capsys.readouterr().out  # no share is for validation
     held_out = frame.group_by("user_id", maintain_order=True).agg(pl.col("item_id").tail(pl.len() // 2).unique(), pl.len()).sort("user_id")
     found = ranks.group_by("user_id").agg(pl.col("item_id"), pl.col("history_length").unique()).sort("user_id")
     assert [set(items) for items in found["item_id"]] == [set(items) for items in held_out["item_id"]]
@@ -361,33 +363,39 @@ def test_seen_items_left_out(log: Path, frame: pl.DataFrame, tmp_path: Path) -> 
     assert "items seen before are left out" in result["protocol"][2]
 
 
-def test_the_protocol_of_recboles_general_models(log: Path, frame: pl.DataFrame, tmp_path: Path) -> None:
+def test_the_protocol_of_recboles_general_models(tmp_path: Path) -> None:
+    dice = random.Random(0)
+    chosen = {f"u{user}": dice.sample(range(60), dice.randint(5, 40)) for user in range(25)}
+    frame = pl.DataFrame(
+        [(user, f"i{item}", time) for user, items in chosen.items() for time, item in enumerate(items)],
+        ["user_id", "item_id", "timestamp"],
+        orient="row",
+    )
     result = run(
         "BPR",
-        log,
-        config_dict=SMALL | {"protocol": "recbole-general", "checkpoint_dir": str(tmp_path), "topk": [3]},
-        flags={"MAX_ITEM_LIST_LENGTH": 50},
+        frame,
+        config_dict={"protocol": "recbole-general", "checkpoint_dir": str(tmp_path), "topk": [3], "epochs": 2, "state": "WARNING"},
     )
     ranks = pl.read_parquet(result["folder"] / "ranks.parquet")
-    length = dict(frame.group_by("user_id").len().iter_rows())
-    tests = {user: max(1, number // 10) for user, number in length.items()}
+    tests = {user: max(1, len(items) // 10) for user, items in chosen.items()}
+    assert dict(ranks.group_by("user_id").len().iter_rows()) == tests
     assert ranks["history_length"].to_list() == [
-        length[user] - tests[user] for user in ranks["user_id"]
-    ]  # one query, after training and validation
-    assert set(ranks["user_id"]) == set(length)
+        len(chosen[user]) - tests[user] for user in ranks["user_id"]
+    ]  # one query, behind training and validation
     recall, ndcg = [], []
     for (user,), answers in ranks.group_by("user_id"):
-        found = answers["rank"].drop_nulls().to_list()
-        assert len(answers) <= tests[str(user)]
-        assert max(found, default=0) < ITEMS  # seen items are left out of the ranking
-        recall.append(sum(rank <= 3 for rank in found) / len(answers))
+        found = answers["rank"].to_list()
+        assert max(found) <= 60 - len(chosen[str(user)]) + tests[str(user)]  # seen items are left out of the ranking
+        recall.append(sum(rank <= 3 for rank in found) / len(found))
         gain = sum(1 / math.log2(rank + 1) for rank in found if rank <= 3)
-        ndcg.append(gain / sum(1 / math.log2(rank + 1) for rank in range(1, min(len(answers), 3) + 1)))
+        ndcg.append(gain / sum(1 / math.log2(rank + 1) for rank in range(1, min(len(found), 3) + 1)))
     assert result["test_result"] is not None
     assert result["test_result"]["recall@3"] == pytest.approx(sum(recall) / len(recall))
     assert result["test_result"]["ndcg@3"] == pytest.approx(sum(ndcg) / len(ndcg))
     assert result["protocol"][0] == "Split: 80/10/10 in random order, of each user's events."
     assert (result["settings"]["negatives_may_be_own"], result["settings"]["repeatable"]) == (False, False)
+    again = evaluate_run(result["folder"], dataset=frame)
+    assert again["test_result"] == result["test_result"]
 
 
 @pytest.mark.parametrize("mode", ["uni10", "pop10"])
