@@ -440,8 +440,10 @@ def test_what_belongs_to_another_search(tmp_path: Path) -> None:
     space.write_text("k choice [1,2]\n")
     log = write_log(tmp_path / "log.csv")
     shared = ("-m", "ItemKNN", "--seeds=1", "--eval_args={'split': {'LS': 'valid_only'}}")
-    found = gaterec("tune", "-d", log, f"--params_file={space}", f"--out={out}", f"--storage={storage}", *shared)
+    found = gaterec("tune", "-d", log, f"--params_file={space}", f"--out={out}", f"--storage={storage}", *shared, "--state=WARNING")
     assert (found.code, found.err) == (0, "note: nothing is held out for test, so the winner is not judged\n")
+    assert "the best of 2 trials, on validation" in found.out
+    assert "trials" not in found.out.replace("the best of 2 trials, on validation", "")
     assert "The winner's settings are in" in found.out
     assert not (out / "winner").exists()
     assert refused_search(tmp_path, "k choice [1,3]\n", f"--out={out}", *shared) == (

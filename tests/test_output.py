@@ -2,6 +2,8 @@
 
 import io
 import json
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import IO, Any
@@ -11,7 +13,7 @@ import pytest
 
 import gaterec as library
 from gaterec.cli import main
-from gaterec.output import all_visible, visible
+from gaterec.output import VisibleFormatter, all_visible, visible
 from gaterec.run import evaluate_run
 from tests.commands import TINY, gaterec
 
@@ -60,6 +62,23 @@ def test_other_characters_stay(tmp_path: Path) -> None:
     assert visible(text) == text
     assert visible("a\nb\x1b", lines=True) == "a\nb\\x1b"
     assert all_visible({"a": [1, None, "\x1b", {"b": ("\ufffe",)}]}) == {"a": [1, None, "\\x1b", {"b": ["\\ufffe"]}]}
+
+
+def test_a_log_shows_escapes() -> None:
+    record = logging.LogRecord("gaterec", logging.INFO, "", 0, "%s is read\nnext", ("a\x1b[31m",), None)
+    assert VisibleFormatter("%(message)s").format(record) == "a\\x1b[31m is read\nnext"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_note_that_can_not_be_written_takes_no_answer_with_it(run_folder: Path) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full, patch.object(sys, "stderr", full):
+        out = io.StringIO()
+        argv = patch.object(sys, "argv", ["gaterec", "recommend", str(run_folder), "--users=nosuch"])
+        with argv, patch.object(sys, "stdout", out), pytest.raises(SystemExit) as end:
+            main()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+    assert not end.value.code
+    assert "nosuch" in out.getvalue()
 
 
 def test_commands_print_escapes(run_folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -53,8 +53,9 @@ class Display:
         self.answers.print(visible(text, lines=True), markup=False)
 
     def warn(self, text: str) -> None:
-        """A note, on standard error."""
-        self.warnings.print(f"note: {visible(text, lines=True)}", markup=False)
+        """A note, on standard error where it can be written."""
+        with suppress(OSError):
+            self.warnings.print(f"note: {visible(text, lines=True)}", markup=False)
 
     def figures(self, title: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> None:
         """A table of metrics: one row per model, one column per metric; the other way round where that is too wide for the screen."""

@@ -1,6 +1,7 @@
 """How text leaves the program: what a terminal or a page would hide or obey is shown as an escape, and a failing output ends in one line."""
 
 import errno
+import logging
 import os
 import re
 import sys
@@ -41,6 +42,13 @@ def all_visible(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: all_visible(part) for key, part in value.items()}
     return [all_visible(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+class VisibleFormatter(logging.Formatter):
+    """Lines of a log, in the same way."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record), lines=True)
 
 
 def tell(text: str) -> None:

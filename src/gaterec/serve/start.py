@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 
 from gaterec.errors import SettingsError
+from gaterec.output import VisibleFormatter, visible
 from gaterec.paths import read_text
 from gaterec.serve.app import Options, make_app
 from gaterec.serve.connections import Connection
@@ -75,7 +76,9 @@ def serve(
         )
     place = listen(host, port)
     try:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        log = logging.StreamHandler(sys.stderr)
+        log.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[log])
         live = Live(folder)
         store = open_store(events)
         service = Service(live, store, Metrics(), queue=queue, batch=batch, seconds=deadline)
@@ -109,7 +112,7 @@ def serve(
 def _until_told(server: uvicorn.Server, place: socket.socket, told: str) -> None:
     """Serve; SIGTERM and Ctrl+C end it in good order, and as a success, also when they come before uvicorn listens to them itself."""
     with _signals(server.handle_exit, signal.SIGTERM, signal.SIGINT):
-        print(told, flush=True)
+        print(visible(told), flush=True)
         server.run([place])
 
 
