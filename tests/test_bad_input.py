@@ -262,7 +262,7 @@ def test_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 # -- searches ---------------------------------------------------------------------------------------------------------------------
 
-DIVERGING = (*TINY, "--epochs=9", "--learner=sgd", "--reg_weight=[9,9]", "--train_batch_size=16", "--seeds=1")
+DIVERGING = (*TINY[1:], "--epochs=9", "--learner=sgd", "--reg_weight=[9,9]", "--train_batch_size=16", "--seeds=1")
 """With a learning rate beyond all reason."""
 FOUR_FORMS = "expected `choice [a,b,...]` or `uniform low,high` or `quniform low,high,q` or `loguniform ln(low),ln(high)`"
 RATES = "learning_rate choice [0.01,0.02]\n"

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from gaterec.bundles import Kind, bundles
+from gaterec.data.catalog import known_datasets
 from gaterec.models import MODELS
 from gaterec.settings import Settings
+from gaterec.settings_table import rows_for
 from tests.commands import TINY, gaterec, gaterec_alone, write_log
 
 COMMANDS = ["run", "compare", "evaluate", "prepare", "datasets", "models", "recipes", "protocols", "settings"]
@@ -104,6 +106,57 @@ def test_nothing_of_the_datasets_is_cut_off_on_narrow_terminals(monkeypatch: pyt
     out = gaterec("datasets").out
     assert " goodreads-children " in out
     assert "…" not in out
+
+
+@pytest.mark.parametrize("width", [1, 20, 60, 80, 119, 120, 200])
+def test_no_name_is_ever_cut_or_folded(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = {
+        ("settings",): [row[0] for row in rows_for(None)],
+        ("settings", "SASRec"): [row[0] for row in rows_for("SASRec")],
+        ("models",): list(MODELS),
+        ("datasets",): [known.name for known in known_datasets("none")],
+        ("recipes",): list(bundles("recipe")),
+        ("protocols",): list(bundles("protocol")),
+    }
+    for command, expected in names.items():
+        found = gaterec(*command)
+        words = found.out.replace("│", " ").split()
+        assert found.code == 0
+        assert not set(expected) - set(words), command
+        assert "…" not in found.out, command
+
+
+def test_settings_are_a_list_on_a_narrow_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.rstrip() for line in gaterec("settings", "eval_args.order").out.splitlines()]
+    assert lines == ["eval_args.order  (TO | RO; default 'TO')", "    order of events: by time (TO), or random (RO)"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "--dataset=a", "--dataset=b"], "--dataset is there twice, with 'a' and with 'b'"),
+        (["run", "-m", "HGN", "--model=Pop"], "--model is there twice, with 'HGN' and with 'Pop'"),
+        (["run", "--epochs=1", "--epochs", "2"], "--epochs is there twice, with 1 and with 2"),
+        (["compare", "--models=HGN", "--model_list", "Pop"], "--models is there twice, with 'HGN' and with 'Pop'"),
+        (["compare", "--topk=[5]", "--topk=5"], "--topk is there twice, with [5] and with 5"),
+        (["tune", "--params_file=a", "--params_file=b"], "--params_file is there twice, with 'a' and with 'b'"),
+        (["tune", "--params_file=a", "--seed=1", "--seed=2"], "--seed is there twice, with 1 and with 2"),
+        (["evaluate", "x", "--topk=5", "--topk=6"], "--topk is there twice, with 5 and with 6"),
+        (["prepare", "demo", "x", "--config_files=a", "--config_files=b"], "--config_files is there twice, with 'a' and with 'b'"),
+        (["prepare", "demo", "x", "--data_path=a", "--data_path=b"], "--data_path is there twice, with 'a' and with 'b'"),
+        (["recommend", "x", "-k", "5", "--k=6"], "--k is there twice, with '5' and with '6'"),
+    ],
+)
+def test_an_option_twice_with_two_values_is_refused(arguments: list[str], told: str) -> None:
+    found = gaterec(*arguments)
+    assert (found.code, found.err) == (2, f"gaterec: command line: {told}; leave one out\n")
+
+
+def test_an_option_twice_with_one_value_and_one_that_takes_several_are_read() -> None:
+    assert "is there twice" not in gaterec("run", "--dataset=no-such", "-d", "no-such").err
+    assert "is there twice" not in gaterec("recommend", "no-such", "--where", "a=1", "--where=b=2", "--why", "--why").err
 
 
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """RecBole's own way in: its signature, its dictionary, and the two lines of its HGN page."""
 
 import inspect
+import json
 import queue
+import re
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +100,46 @@ def test_saved_false_leaves_no_folder(log: Path, tmp_path: Path, monkeypatch: py
     assert not list(tmp_path.rglob("run.json"))
 
 
-def test_the_scripts_own_arguments_count_as_in_recbole(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["script.py", "--learning_rate=-1", "--unknown=3", "word"])
-    with pytest.raises(SettingsError, match="command line: learning_rate"):
+def script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr("sys.argv", ["script.py", *arguments])
+
+
+@pytest.fixture(autouse=True)
+def _a_script_without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch)
+
+
+def test_the_scripts_flags_are_settings_as_in_recbole(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, "--embedding_size=3", "--pooling_type=max", "--learning_rate=0.02", "--nproc=1", "--topk=[3]")
+    found = run_recbole("HGN", "tiny", config_dict=chosen(log))
+    assert next(iter(found["test_result"])) == "recall@3"
+    (folder,) = (log / "saved").glob("HGN-*")
+    settings = json.loads((folder / "run.json").read_text())["settings"]
+    assert (settings["embedding_size"], settings["pooling_type"], settings["learning_rate"]) == (3, "max", 0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--learning_rate=-1"], "command line: learning_rate: expected a number greater than 0, found -1"),
+        (["--hidden_size=8"], "command line: hidden_size is a setting of "),
+        (["--nproc=2"], "command line: nproc: gaterec trains in one process; leave it out (found 2)"),
+        (["--seed=1", "--seed=2"], "command line: --seed is there twice, with 1 and with 2; leave one out"),
+    ],
+)
+def test_the_scripts_flags_that_are_refused(log: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str) -> None:
+    script(monkeypatch, *arguments)
+    with pytest.raises(SettingsError, match=re.escape(line)):
         run_recbole("HGN", "tiny", config_dict=chosen(log))
+
+
+def test_what_is_no_setting_among_the_scripts_arguments_is_passed_over_with_a_warning(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, "m.seed=3", "--mine=3", "word", "--epochs", "2", "--seed=1")
+    line = r"^command line: not settings, and passed over: 'm.seed=3 --mine=3 word --epochs 2'; a setting is written --name=value$"
+    with pytest.warns(UserWarning, match=line):
+        assert run_recbole("Pop", "tiny", config_dict={"data_path": str(log), "checkpoint_dir": str(log / "saved"), "state": "ERROR"})
+
+
+def test_a_notebook_has_no_arguments(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["ipykernel_launcher.py", "-f", "--seed=x"])
+    assert run_recbole("Pop", "tiny", config_dict={"data_path": str(log), "checkpoint_dir": str(log / "saved"), "state": "ERROR"})

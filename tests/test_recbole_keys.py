@@ -1,17 +1,20 @@
 """RecBole 1.2.1's settings, one by one: each is honoured, or refused with its reason."""
 
 import re
+import shlex
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gaterec.errors import SettingsError
 from gaterec.models import MODELS, model_class
-from gaterec.recbole_keys import REFUSED
+from gaterec.recbole_keys import REFUSED, REPLACED, SYNONYMS, WITHOUT_MEANING
 from gaterec.section import Section
-from gaterec.settings import Settings
-from gaterec.sources import resolve
+from gaterec.settings import METRICS, Settings
+from gaterec.sources import parse_flags, resolve
 
 KEYS = dict(line.split("\t") for line in (Path(__file__).parent / "recbole-keys.txt").read_text().splitlines() if line)
 """Key -> the file of RecBole that it stands in, or the model that it belongs to."""
@@ -159,6 +162,235 @@ def test_negatives_are_recboles_where_some_are_drawn() -> None:
 def test_a_file_that_spells_out_all_defaults_changes_nothing() -> None:
     spelt = {key: value for key, value in DEFAULTS.items() if key not in OTHERWISE}
     assert resolved(config_dict=spelt).as_dict() == resolved().as_dict()
+
+
+def test_a_name_has_one_answer() -> None:
+    ours = {*Settings.model_fields, *(name for model in MODELS for name in own_settings(model).model_fields)}
+    tables = [set(REFUSED), set(WITHOUT_MEANING), set(REPLACED), ours]
+    assert sum(map(len, tables)) == len(set.union(*tables))
+    assert not set(SYNONYMS) & {*REFUSED, *WITHOUT_MEANING, *REPLACED, *Settings.model_fields}
+    assert {name for names in SYNONYMS.values() for name in names} <= ours
+
+
+def refusal(model: str = "HGN", **sources: Any) -> str:
+    with pytest.raises(SettingsError) as caught:
+        resolved(model, **sources)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        *[{key: value} for key, table in WITHOUT_MEANING.items() for value in table.harmless if not isinstance(value, type)],
+        *[{key: value} for key, table in REPLACED.items() for value in table.harmless],
+        {"normalize_all": True},
+        {"normalize_field": ["rating"]},
+        {"neg_sampling": "None"},
+        {"port": "5678"},
+        {"load_col": {"inter": ["user_id", "item_id", "timestamp"], "kg": ["head_id"], "link": ["item_id"], "net": ["source_id"]}},
+        {"RATING_FIELD": None},
+    ],
+    ids=str,
+)
+def test_what_changes_nothing_is_accepted(chosen: dict[str, Any]) -> None:
+    before = resolved().as_dict()
+    if "load_col" in chosen:
+        before["load_col"] = {"inter": ["user_id", "item_id", "timestamp"]}
+    assert resolved(config_dict=chosen).as_dict() == before
+
+
+@pytest.mark.parametrize("number", ["-1", -1, ""])
+def test_no_gpu_is_the_cpu(number: object) -> None:
+    found = resolved(config_dict={"gpu_id": number})
+    assert (found.use_gpu, found.gpu_id) == (False, "0")
+
+
+WRITE = re.compile(r"(\w+): (?:belongs in .*; write (\w+): (.*) \(found .*\)|is a setting of its own; write (\w+): (.*) beside .*)")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "means"),
+    [
+        ({"eval_setting": "TO_LS,full"}, {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}}),
+        ({"eval_setting": "RO_RS, uni100"}, {"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", "mode": "uni100"}}),
+        (
+            {"eval_setting": "TO_RS,full", "split_ratio": [0.7, 0.1, 0.2]},
+            {"eval_args": {"split": {"RS": [0.7, 0.1, 0.2]}, "order": "TO", "mode": "full"}},
+        ),
+        ({"eval_setting": {"order": "RO", "mode": "full"}}, {"eval_args": {"order": "RO", "mode": "full"}}),
+        ({"eval_setting": "temporal"}, {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}}),
+        ({"split_ratio": [0.8, 0.1, 0.1]}, {"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}}}),
+        ({"split_ratio": "most"}, {"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}}}),
+        ({"leave_one_num": 1}, {"eval_args": {"split": {"LS": "test_only"}}}),
+        ({"group_by_user": False}, {"eval_args": {"group_by": "none", "split": {"RS": [0.8, 0.1, 0.1]}}}),
+        ({"order": "TO", "eval_args": {"mode": "uni10"}}, {"eval_args": {"mode": "uni10", "order": "TO"}}),
+        ({"order": "descending"}, {"eval_args": {"order": "TO"}}),
+        ({"mode": "full"}, {"eval_args": {"mode": "full"}}),
+        ({"split": {"LS": "test_only"}}, {"eval_args": {"split": {"LS": "test_only"}}}),
+        ({"group_by": "user"}, {"eval_args": {"group_by": "user"}}),
+        ({"target": "all"}, {"eval_args": {"target": "all"}}),
+        ({"eval_neg_sample_args": {"distribution": "popularity", "sample_num": 50}}, {"eval_args": {"mode": "pop50"}}),
+        ({"eval_args": {"topk": [5]}}, {"topk": [5]}),
+        ({"neg_sampling": {"popularity": 4}}, {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 4}}),
+        ({"neg_sampling": "often"}, {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}),
+        ({"training_neg_sample_num": 3}, {"train_neg_sample_args": {"sample_num": 3}}),
+        ({"sample_num": 3, "distribution": "popularity"}, {"train_neg_sample_args": {"sample_num": 3, "distribution": "popularity"}}),
+        ({"max_norm": 3}, {"clip_grad_norm": {"max_norm": 3}}),
+        ({"grad_clip": 0.5}, {"clip_grad_norm": {"max_norm": 0.5}}),
+        ({"min_user_inter_num": 5}, {"user_inter_num_interval": "[5,inf)"}),
+        ({"min_item_inter_num": 5, "max_item_inter_num": 9}, {"item_inter_num_interval": "[5,9]"}),
+        ({"max_user_inter_num": 9}, {"user_inter_num_interval": "[0,9]"}),
+        ({"min_user_inter_num": "many"}, {"user_inter_num_interval": "[5,inf)"}),
+        ({"lowest_val": {"rating": 3}, "highest_val": {"rating": 4, "age": 9}}, {"val_interval": {"rating": "[3,4]", "age": "(-inf,9]"}}),
+        ({"equal_val": {"rating": 3}}, {"val_interval": {"rating": "[3,3]"}}),
+        ({"not_equal_val": {"rating": 3}}, {"val_interval": {"rating": "(-inf,3);(3,inf)"}}),
+        ({"lowest_val": 3}, {"val_interval": {"rating": "[3,inf)"}}),
+    ],
+)
+def test_what_is_to_be_written_in_place_of_another_name_is_accepted_and_means_the_same(
+    chosen: dict[str, Any], means: dict[str, Any]
+) -> None:
+    lines = refusal(config_dict=chosen).splitlines()
+    for line in lines:
+        found = WRITE.search(line)
+        assert found is not None, line
+        setting, value = (found[2], found[3]) if found[2] else (found[4], found[5])
+        assert {setting: yaml.safe_load(value)} == means
+    resolved(config_dict=means)
+
+
+def test_on_the_command_line_it_is_a_flag_that_works() -> None:
+    line = refusal(flags=parse_flags(["--order=RO", "--split={'RS': [8, 1, 1]}"])).splitlines()[0]
+    flag = re.search(r"write (--eval_args=.*) \(found", line)
+    assert flag is not None
+    found = resolved(flags=parse_flags(shlex.split(flag[1]))).eval_args
+    assert (found.order, found.split) == ("RO", {"RS": [8.0, 1.0, 1.0]})
+
+
+@pytest.mark.parametrize("theirs", SYNONYMS)
+def test_another_librarys_name_points_to_a_setting_that_a_model_has(theirs: str) -> None:
+    for model in MODELS:
+        own = own_settings(model).model_fields
+        if theirs in own or not (similar := [name for name in SYNONYMS[theirs] if name in own or name in Settings.model_fields]):
+            continue
+        assert refusal(model, config_dict={theirs: 3}).endswith(f"; did you mean {similar[0]}?")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("nproc", "gaterec trains in one process; leave it out (found 2)"),
+        ("max_seq_length", "there is no such setting; did you mean MAX_ITEM_LIST_LENGTH?"),
+        (
+            "num_workers",
+            "batches are cut from memory by the training process itself; there are no workers to wait for; leave it out (found 2)",
+        ),
+        ("stage", "there is no such setting; `gaterec settings` lists them all."),
+        ("d_state", "there is no such setting; `gaterec settings` lists them all."),
+        ("alpha", "there is no such setting; `gaterec settings` lists them all."),
+    ],
+)
+def test_advice_is_not_by_spelling_alone(name: str, hint: str) -> None:
+    assert refusal(flags={name: 2}) == f"command line: {name}: {hint}"
+
+
+@pytest.mark.parametrize("model", ["BERT4Rec", "LightGCN"])
+def test_recboles_other_models_are_not_taken_for_misspelt_ones(model: str) -> None:
+    line = refusal(model)
+    assert line == f"model: {model} is one of RecBole's models that gaterec does not have; known: {', '.join(MODELS)}"
+
+
+RUNNING = {
+    "sequential": """
+        gpu_id: 0
+        worker: 0
+        data_path: ./data/
+        USER_ID_FIELD: session_id
+        RATING_FIELD: ~
+        load_col:
+            inter: [session_id, item_id, timestamp]
+        NEG_PREFIX: neg_
+        LABEL_FIELD: label
+        ITEM_LIST_LENGTH_FIELD: item_length
+        MAX_ITEM_LIST_LENGTH: 20
+        normalize_all: True
+        neg_sampling:
+        weight_decay: 1e-5
+        clip_grad_norm: {'max_norm': 5}
+        eval_args:
+            split: {'LS':"valid_and_test"}
+            mode: {'valid': 'uni100', 'test': 'full'}
+            order: TO
+        topk: [5, 10]
+        device: cuda
+    """,
+    "knowledge graph and network": """
+        load_col:
+            inter: [user_id, item_id]
+            kg: [head_id, relation_id, tail_id]
+            link: [item_id, entity_id]
+            net: [source_id, target_id]
+        kg_reverse_r: False
+        entity_kg_num_interval: "[0,inf)"
+        NET_SOURCE_ID_FIELD: source_id
+        undirected_net: True
+        eval_args:
+            split: {'RS': [0.8, 0.1, 0.1]}
+            order: RO
+    """,
+    "written twice alike": "loss_type: BPR\nval_interval: {rating: [3, 5]}\nloss_type: 'BPR'\n",
+}
+
+
+@pytest.mark.parametrize("text", RUNNING.values(), ids=RUNNING)
+def test_files_in_the_forms_of_public_ones_that_run(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(textwrap.dedent(text))
+    resolved(config_files=[tmp_path / "a.yaml"])
+
+
+REFUSALS = {
+    "RecBole 0.2": (
+        "min_user_inter_num: 5\ntraining_neg_sample_num: 0\neval_setting: TO_LS,full\nlog_root: ./log/\ntau: 1\n",
+        [
+            "1: min_user_inter_num: belongs in user_inter_num_interval; write user_inter_num_interval: '[5,inf)' (found 5)",
+            "3: eval_setting: belongs in eval_args; write eval_args: {'split': {'LS': 'valid_and_test'}, 'order': 'TO', 'mode': 'full'} "
+            "(found 'TO_LS,full')",
+            "4: log_root: what a run found is in its folder, and checkpoint_dir says where that is; leave it out (found './log/')",
+            "5: tau: there is no such setting; `gaterec settings` lists them all.",
+        ],
+    ),
+    "another model": (
+        "model: S3Rec\nmask_ratio: 0.2\nhidden_size: 64\nepochs: -1\nbatch_size: 3\n",
+        [
+            f"1: model: S3Rec is one of RecBole's models that gaterec does not have; known: {', '.join(MODELS)}",
+            "2: mask_ratio: there is no such setting; `gaterec settings` lists them all.",
+            "4: epochs: expected a number greater than or equal to 0, found -1",
+            "5: batch_size: there is no such setting; did you mean train_batch_size?",
+        ],
+    ),
+    "values, names and repetitions": (
+        "eval_args:\n  order: TO\n  group_by: session_id\n  topk: [5]\nmetrics: [HR, AUC]\nunused_col: [rating]\nseed: 1\nseed: 2\n"
+        "use_gpu: maybe\n",
+        [
+            "3: eval_args.group_by: expected user or none, and no name of a column, found 'session_id'",
+            "4: eval_args.topk: is a setting of its own; write topk: [5] beside eval_args",
+            "5: metrics: unknown metric 'HR': did you mean Hit? AUC is a metric of predicted labels, not of rankings; Known: "
+            + ", ".join(METRICS.values()),
+            "6: unused_col: expected a dictionary such as {'inter': ['user_id', 'item_id']}, found ['rating']",
+            "8: 'seed' is there twice, first in line 7 with another value; leave one out",
+            "9: use_gpu: expected true or false, found 'maybe'",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "lines"), REFUSALS.values(), ids=REFUSALS)
+def test_files_in_the_forms_of_public_ones_are_refused_once_with_all_reasons(tmp_path: Path, text: str, lines: list[str]) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        resolve(lambda name: model_class(name).Settings, config_files=[path], models=MODELS)
+    assert str(caught.value).splitlines() == [f"{path}:{line}" for line in lines]
 
 
 @pytest.mark.parametrize("key", REFUSED)

@@ -373,7 +373,7 @@ def test_a_setting_twice_names_both_lines(tmp_path: Path) -> None:
     path = file(tmp_path, "x choice [1,2]\n\ny uniform 0,1\nx uniform 0,1\n")
     assert refusal(path) == f"{path}:4: x: is there twice, first in {path}:1; leave one out"
     path = file(tmp_path, "x: [1, 2]\ny: uniform 0,1\nx: [2, 3]\n", "space.yaml")
-    assert refusal(path) == f"{path}:3: expected YAML: 'x' is there twice, first in line 1; leave one out"
+    assert refusal(path) == f"{path}:3: 'x' is there twice, first in line 1 with another value; leave one out"
 
 
 def test_files_that_are_refused(tmp_path: Path) -> None:

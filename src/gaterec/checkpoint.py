@@ -225,7 +225,10 @@ def load_run(folder: str | Path) -> LoadedRun:
     folder = Path(folder)
     info = read_info(folder)
     try:
-        settings = resolve(lambda name: model_class(name).Settings, config_dict=info["settings"])
+        saved = {
+            name: value for name, value in info["settings"].items() if name != "valid_metric_bigger"
+        }  # once it could contradict the metric
+        settings = resolve(lambda name: model_class(name).Settings, config_dict=saved)
         users, items = pl.read_parquet(folder / "users.parquet"), pl.read_parquet(folder / "items.parquet")
         with _NoStart():
             model = model_class(settings.model)(len(users), len(items), settings.MAX_ITEM_LIST_LENGTH, settings.model_settings)

@@ -2,9 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
+from typer.core import TyperOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -292,34 +296,26 @@ def prepare(
 @app.command()
 def datasets(data_path: Annotated[str, typer.Option("--data_path", help="the folder with NAME/NAME.inter")] = "dataset/") -> None:
     """List the known datasets, and which of them are on this machine."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
     from gaterec.data.catalog import known_datasets
     from gaterec.display import plain
 
-    table = Table(Column("name", no_wrap=True), *(Column(name, overflow="fold") for name in ("people", "items", "events")))
-    for name in ("publisher", "terms", "on this machine"):
-        table.add_column(name, overflow="fold")
+    table = _table("name", "people", "items", "events", "publisher", "terms", "on this machine")
     table.add_row("demo", "2,000", "480", "about 77,000", "simulated", "none", "made in memory")
     for known in known_datasets(data_path):
         place = plain(str(known.place)) if known.place else "no: downloaded when used"
         table.add_row(known.name, f"{known.users:,}", f"{known.items:,}", f"{known.events:,}", known.publisher, known.terms, place)
-    Console().print(table)
+    _print(table)
 
 
 @app.command()
 def models() -> None:
     """List the models."""
-    from rich.console import Console
-    from rich.table import Table
-
     from gaterec.models import MODELS
 
-    table = Table("model", "what it is")
+    table = _table("model", "what it is")
     for name, (_, meaning) in MODELS.items():
         table.add_row(name, meaning)
-    Console().print(table)
+    _print(table)
 
 
 @app.command()
@@ -335,29 +331,72 @@ def protocols() -> None:
 
 
 def _list_bundles(kind: Literal["recipe", "protocol"]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from gaterec.bundles import bundles
 
-    table = Table(kind, "what it is", "settings")
+    table = _table(kind, "what it is", "settings")
     for name, (meaning, settings) in bundles(kind).items():
         table.add_row(name, meaning, "\n".join(f"{setting}: {value}" for setting, value in settings.items()))
-    Console().print(table)
+    _print(table)
 
 
 @app.command()
 def settings(name: Annotated[str | None, typer.Argument(help="a model, a setting, or nothing for all general settings")] = None) -> None:
     """List the settings: name, type, default, meaning."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.padding import Padding
 
     from gaterec.settings_table import rows_for
 
-    table = Table("setting", "type", "default", "meaning")
-    for row in rows_for(name):
-        table.add_row(*row)
-    Console().print(table)
+    rows, console = rows_for(name), Console(highlight=False, markup=False)
+    if console.width >= WIDE:
+        table = _table("setting", "type", "default", "meaning")
+        for row in rows:
+            table.add_row(*row)
+        _print(table)
+        return
+    for setting, kind, default, meaning in rows:
+        console.print(f"{setting}  ({kind}; default {default})", soft_wrap=True)
+        console.print(Padding(meaning, (0, 0, 0, 4)))
+
+
+WIDE = 120
+"""The characters that a line must have for a table of settings; narrower ones show a list."""
+
+
+def _table(name: str, *others: str) -> "Table":
+    """A table of names, which are never cut or folded; the other columns fold."""
+    from rich.table import Column, Table
+
+    return Table(Column(name, no_wrap=True), *(Column(other, overflow="fold") for other in others))
+
+
+def _print(table: "Table") -> None:
+    """Print a table of names; where the screen is too narrow for them, in lines that are longer than the screen."""
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    console = Console()
+    needed = max(map(cell_len, map(str, table.columns[0].cells))) + 10 * (len(table.columns) - 1) + 3 * len(table.columns) + 1
+    console.width = max(console.width, needed)
+    console.print(table)
+
+
+def _one_value_each(arguments: list[str]) -> None:
+    """Refuse an option that is there twice with different values, of which the last would be taken. Settings: see parse_flags."""
+    command = getattr(typer.main.get_command(app), "commands", {}).get(arguments[0] if arguments else "")
+    options = {name: option for option in getattr(command, "params", ()) if isinstance(option, TyperOption) for name in option.opts}
+    values: dict[str | None, str] = {}
+    words = iter(arguments[1:])
+    for word in words:
+        name, equals, value = word.partition("=")
+        option = options.get(name)
+        if option is None or option.is_flag or option.multiple:
+            continue
+        value = value if equals else next(words, "")
+        if values.setdefault(option.name, value) != value:
+            from gaterec.sources import twice
+
+            raise twice(next(one for one in option.opts if one.startswith("--")).removeprefix("--"), values[option.name], value)
 
 
 def _stop(then: str) -> NoReturn:
@@ -374,6 +413,7 @@ def main() -> None:
 
     with of_a_command():
         try:
+            _one_value_each(sys.argv[1:])
             app()
         except GaterecError as error:
             tell(str(error))

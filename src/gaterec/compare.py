@@ -35,7 +35,7 @@ from gaterec.page import write_page
 from gaterec.prepare import Prepared, prepare, truth_scorer
 from gaterec.settings import Evaluation, Settings
 from gaterec.significance import compare_all
-from gaterec.sources import Source, check_dictionary, read_config_file
+from gaterec.sources import Source, check_dictionary, read_settings_file
 from gaterec.train import pick_device
 
 FORMAT = 1
@@ -93,7 +93,7 @@ def compare(
     files = [config_file_list] if isinstance(config_file_list, str | Path) else config_file_list or ()
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
     name = "DataFrame" if frame is not None else dataset and str(dataset)
-    shared: list[Source] = [(str(file), read_config_file(file)) for file in files]
+    shared: list[Source] = [(str(file), read_settings_file(file)) for file in files]
     shared += [("config_dict", config_dict or {}), ("command line", flags or {})]
     entries, notes = resolve_entries(models, shared, name, ablation=ablation)
     if frame is None:

@@ -11,11 +11,11 @@ from typing import Any
 
 from gaterec.bundles import bundles
 from gaterec.data.prepared import FIXED
-from gaterec.errors import SettingsError, nearest
+from gaterec.errors import SettingsError, nearest, short
 from gaterec.models import MODELS, model_class
 from gaterec.section import Section
 from gaterec.settings import Evaluation, Settings
-from gaterec.sources import Source, parse_value, resolve_sources
+from gaterec.sources import SettingsFile, Source, read_value, resolve_sources
 
 COMMON = frozenset({*Evaluation.model_fields, *FIXED, "dataset", "data_path"}) - {"eval_batch_size", "metric_decimal_place"}
 """Settings that no entry may have for itself."""
@@ -145,7 +145,10 @@ def _parsed(label: str) -> tuple[str, str, dict[str, Any]]:
         name, equals, value = part.partition("=")
         if not equals:
             raise SettingsError(f"{label}: expected setting=value in the brackets, found {part.strip()!r}")
-        chosen[name.strip()] = parse_value(value)
+        name, value = name.strip(), read_value(name.strip(), value)
+        if name in chosen and chosen[name] != value:
+            raise SettingsError(f"{label}: {name} is there twice, with {short(chosen[name])} and with {short(value)}; leave one out")
+        chosen[name] = value
     return label, found[1], chosen
 
 
@@ -171,10 +174,11 @@ def _without_parts(entry: tuple[str, str, dict[str, Any]]) -> list[tuple[str, st
     return lines
 
 
-def _fitting(content: Mapping[str, Any], own: type[Section], all_own: Iterable[type[Section]]) -> dict[str, Any]:
+def _fitting(content: Mapping[str, Any], own: type[Section], all_own: Iterable[type[Section]]) -> Mapping[str, Any]:
     """Of shared settings those that a model has: not another's own, and no loss for a model that is counted. What nobody has stays, to be refused."""
     others = {name for section in all_own for name in section.model_fields} - set(own.model_fields) - set(Settings.model_fields)
-    return {name: value for name, value in content.items() if name not in others and (own.trained or name != "loss_type")}
+    kept = [name for name in content if name not in others and (own.trained or name != "loss_type")]
+    return content.only(kept) if isinstance(content, SettingsFile) else {name: content[name] for name in kept}
 
 
 def _check_common(entries: Sequence[Entry]) -> None:

@@ -6,10 +6,14 @@ run_recbole(model='HGN', dataset='ml-100k')
 
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gaterec.errors import short
+from gaterec.models import MODELS, model_class
+from gaterec.recbole_keys import REFUSED, REPLACED, WITHOUT_MEANING
 from gaterec.run import run
 from gaterec.settings import Settings
 from gaterec.sources import parse_flags
@@ -35,6 +39,8 @@ def run_recbole(
 
     Returns:
         best_valid_score, valid_score_bigger, best_valid_result, test_result; rounded to metric_decimal_place, as RecBole does.
+
+    The arguments of the script count as settings too, and win over the dictionary; those that are no settings are passed over with a warning.
 
     Raises:
         GaterecError: bad settings or bad data, in one line.
@@ -62,5 +68,15 @@ def run_recbole(
 
 
 def _script_flags() -> dict[str, Any]:
-    """Settings among the script's own arguments, which RecBole reads too: `python my_script.py --learning_rate=0.01`."""
-    return parse_flags([word for word in sys.argv[1:] if "=" in word and word[2:].partition("=")[0] in Settings.model_fields])
+    """Settings among the script's own arguments, which RecBole reads too: `python my_script.py --learning_rate=0.01`.
+
+    Those of every model count, and those that gaterec refuses. All else is the script's own, or mistyped: passed over with a warning.
+    """
+    names = {*Settings.model_fields, *REFUSED, *WITHOUT_MEANING, *REPLACED} - {"model_settings"}
+    names.update(*(model_class(model).Settings.model_fields for model in MODELS))
+    words = [] if "ipykernel_launcher" in sys.argv[0] else sys.argv[1:]
+    flags = [word for word in words if word.startswith("--") and "=" in word and word[2:].partition("=")[0] in names]
+    if rest := [word for word in words if word not in flags]:
+        hint = "" if all(word.startswith("--") and "=" in word for word in rest) else "; a setting is written --name=value"
+        warnings.warn(f"command line: not settings, and passed over: {short(' '.join(rest), 500)}{hint}", stacklevel=3)
+    return parse_flags(flags)

@@ -34,7 +34,7 @@ from gaterec.report import Epoch, Report, write_report
 from gaterec.resume import best_valid, resumed, saved_epochs
 from gaterec.settings import Data, Evaluation, Settings
 from gaterec.slices import slice_rows
-from gaterec.sources import check_dictionary, read_config_file, resolve
+from gaterec.sources import Source, check_dictionary, read_settings_file, resolve, resolve_sources
 from gaterec.train import Course, Figures, pick_device, reproducible, without_effect
 
 
@@ -140,11 +140,16 @@ def evaluate_run(
     """
     loaded = load_run(folder)
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
-    changes = {name: value for file in config_file_list or () for name, value in read_config_file(file).items()} | dict(flags or {})
-    if dataset is not None and frame is None:
-        changes["dataset"] = str(dataset)
-    trained = {name: value for name, value in loaded.info["settings"].items() if name not in {"state", "show_progress"}}
-    settings = resolve(lambda kind: model_class(kind).Settings, config_dict=trained, flags=changes, models=MODELS)
+    left_out = {
+        "state",
+        "show_progress",
+        "valid_metric_bigger",
+    }  # how this evaluation talks, and the direction of a metric that may be another
+    trained = {name: value for name, value in loaded.info["settings"].items() if name not in left_out}
+    sources: list[Source] = [(str(Path(folder) / "run.json"), trained)]
+    sources += [(str(file), read_settings_file(file)) for file in config_file_list or ()]
+    sources += [("command line", flags or {}), ("arguments", {} if dataset is None or frame is not None else {"dataset": str(dataset)})]
+    settings = resolve_sources(lambda kind: model_class(kind).Settings, sources, MODELS)
     settings = settings if frame is not None else with_prepared_settings(settings)
     _check_only_judging_changes(loaded, settings)
     display, device = Display(settings), pick_device(settings)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from gaterec.errors import short
 from gaterec.section import Section
@@ -111,6 +111,13 @@ def _none_in_words(value: Any) -> Any:
     return "none" if value is None else _lower(value)
 
 
+def _user_or_none(value: Any) -> Any:
+    value = none_word(value)
+    if value not in ("user", None):
+        raise ValueError(f"expected user or none, and no name of a column, found {short(value)}")
+    return value
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str | int | float) else value
 
@@ -175,7 +182,15 @@ def _wanted_values(column: object, wanted: Any) -> Any:
     return wanted
 
 
-Columns = dict[Literal["inter", "user", "item"], list[str] | Literal["*"]]
+def _own_files(value: Any) -> Any:
+    """Columns by file, without those of RecBole's files that gaterec does not read: of knowledge graphs and of social networks."""
+    value = none_word(value)
+    if isinstance(value, list | tuple):
+        raise ValueError(f"expected a dictionary such as {{'inter': ['user_id', 'item_id']}}, found {short(value)}")
+    return {kind: names for kind, names in value.items() if kind not in ("kg", "link", "net")} if isinstance(value, Mapping) else value
+
+
+Columns = Annotated[dict[Literal["inter", "user", "item"], list[str] | Literal["*"]] | None, BeforeValidator(_own_files)]
 IntervalText = Annotated[str | None, BeforeValidator(_count_interval)]
 Metric = Literal[
     "Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "GAUC",
@@ -199,7 +214,7 @@ class Environment(Section):
     data_path: str = Field("dataset/", description="the folder with NAME/NAME.inter")
     checkpoint_dir: str = Field("saved", description="the folder in which the run's folder is made")
     use_gpu: bool = Field(True, description="use CUDA when it is there")
-    gpu_id: str = Field("0", description="which GPU")
+    gpu_id: str = Field("0", description="which GPU; -1 means use_gpu: false")
     seed: int = Field(2020, ge=0, lt=2**63, description="start of all randomness")
     reproducibility: bool = Field(True, description="the same bits again with the same settings; false may use anything faster")
     state: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = Field(
@@ -212,6 +227,14 @@ class Environment(Section):
     index: Annotated[Literal["none", "hnsw", "ivf"], BeforeValidator(_none_in_words)] = Field(
         "none", description="an approximate index in the run's folder, for very large catalogues (extra index); docs/recommending.md"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_gpu(cls, values: Any) -> Any:
+        """RecBole's gpu_id -1, or no number, computes on the CPU."""
+        if isinstance(values, dict) and str(values.get("gpu_id", 0)).strip() in ("-1", ""):
+            return {name: value for name, value in values.items() if name != "gpu_id"} | {"use_gpu": False}
+        return values
 
     @field_validator("gpu_id")
     @classmethod
@@ -251,9 +274,9 @@ class Data(Section):
         description="words that stand for a missing user or item: such rows are dropped, with a note, as rows with an empty id are; [] takes all words as ids",
     )
     missing_time: Literal["refuse", "drop"] = Field("refuse", description="rows without a time: refuse the log, or drop them, with a note")
-    load_col: Columns | None = Field(None, description="columns to read, by file; null reads all. The time column is always read")
-    unload_col: Columns | None = Field(None, description="columns not to read, by file")
-    unused_col: Columns | None = Field(None, description="columns read for filtering alone; no further column is ever trained on")
+    load_col: Columns = Field(None, description="columns to read, by file; null reads all. The time column is always read")
+    unload_col: Columns = Field(None, description="columns not to read, by file")
+    unused_col: Columns = Field(None, description="columns read for filtering alone; no further column is ever trained on")
     rm_dup_inter: Annotated[Literal["first", "last"] | None, BeforeValidator(none_word)] = Field(
         None, description="of equal (user, item) pairs keep the first or the last in time; null keeps all"
     )
@@ -407,7 +430,7 @@ class EvalArgs(Section):
         {"LS": "valid_and_test"},
         description="{'LS': 'valid_and_test' | 'valid_only' | 'test_only'} leaves one event out for each; {'RS': [8,1,1]} by shares; {'TS': [8,1,1]} tests on what comes after one moment for all",
     )
-    group_by: Annotated[Literal["user"] | None, BeforeValidator(none_word)] = Field(
+    group_by: Annotated[Literal["user"] | None, BeforeValidator(_user_or_none)] = Field(
         "user", description="cut each person's history (user), or all events at one moment (none)"
     )
     order: Literal["TO", "RO"] = Field("TO", description="order of events: by time (TO), or random (RO)")
@@ -463,6 +486,31 @@ class EvalArgs(Section):
         return self
 
 
+METRIC_SYNONYMS = {
+    "hr": "Hit", "hits": "Hit", "hitrate": "Hit", "hit_rate": "Hit", "hit_ratio": "Hit", "rec": "Recall", "prec": "Precision",
+    "coverage": "ItemCoverage", "popularity": "AveragePopularity", "gini": "GiniIndex", "entropy": "ShannonEntropy",
+}  # fmt: skip
+OF_LABELS = {"auc", "logloss", "mae", "rmse"}
+"""RecBole's metrics of predicted labels and ratings."""
+
+
+def _metrics_named(names: list[Any]) -> list[Any]:
+    """The metrics of these names, written in any case; one ValueError for all that there are not."""
+    unknown = []
+    for name in names:
+        if not isinstance(name, str) or name.strip().lower() in METRICS:
+            continue
+        lower = name.strip().lower()
+        near = METRIC_SYNONYMS.get(lower) or next((METRICS[one] for one in difflib.get_close_matches(lower[:80], METRICS, n=1)), None)
+        hint = f": did you mean {near}?" if near else ""
+        unknown.append(
+            f"{name} is a metric of predicted labels, not of rankings;" if lower in OF_LABELS else f"unknown metric {short(name)}{hint}"
+        )
+    if unknown:
+        raise ValueError(f"{' '.join(unknown)} Known: {', '.join(METRICS.values())}")
+    return [METRICS[name.strip().lower()] if isinstance(name, str) else name for name in names]
+
+
 def split_metric(name: str) -> tuple[str, int | None]:
     """The metric and its cutoff in a name like NDCG@10 (None for a metric of the whole ranking).
 
@@ -472,12 +520,7 @@ def split_metric(name: str) -> tuple[str, int | None]:
     Raises ValueError when there is no such metric or the cutoff is missing or superfluous.
     """
     base, _, cutoff = name.partition("@")
-    known = METRICS.get(base.strip().lower())
-    if known is None:
-        near = difflib.get_close_matches(base.lower(), METRICS, n=1)
-        raise ValueError(
-            f"unknown metric {base!r}{f': did you mean {METRICS[near[0]]}?' if near else ''} Known: {', '.join(METRICS.values())}"
-        )
+    known = _metrics_named([base])[0]
     if known in NO_CUTOFF:
         if cutoff:
             raise ValueError(f"{known} is a metric of the whole ranking and takes no @{cutoff}")
@@ -498,7 +541,9 @@ class Evaluation(Section):
         [10], min_length=1, description="at which cutoffs"
     )
     valid_metric: str = Field("MRR@10", description="the metric that early stopping follows")
-    valid_metric_bigger: bool = Field(True, description="whether more of it is better; false by itself for GiniIndex and AveragePopularity")
+    valid_metric_bigger: bool = Field(
+        True, description="whether more of it is better: true but for GiniIndex and AveragePopularity; nothing else is accepted"
+    )
     eval_batch_size: int = Field(
         4096, ge=1, le=10_000_000, description="queries ranked at a time, at most; fewer when the catalogue is large"
     )
@@ -515,7 +560,7 @@ class Evaluation(Section):
         if not isinstance(value, str | list | tuple):
             return value
         value = [value] if isinstance(value, str) else value
-        return [METRICS.get(name.lower(), name) if isinstance(name, str) else name for name in value]
+        return _metrics_named(list(value))
 
     @model_validator(mode="before")
     @classmethod
@@ -525,6 +570,16 @@ class Evaluation(Section):
             metric = str(values.get("valid_metric", "")).partition("@")[0].lower()
             return {**values, "valid_metric_bigger": metric not in SMALLER_IS_BETTER}
         return values
+
+    @field_validator("valid_metric_bigger")
+    @classmethod
+    def _no_other_direction(cls, value: bool, info: ValidationInfo) -> bool:
+        metric = str(info.data.get("valid_metric", "")).partition("@")[0]
+        bigger = metric.lower() not in SMALLER_IS_BETTER
+        if metric and value is not bigger:
+            better = "more" if bigger else "less"
+            raise ValueError(f"expected {str(bigger).lower()}, as {better} {metric} is better, found {str(value).lower()}; leave it out")
+        return value
 
     @field_validator("valid_metric")
     @classmethod

@@ -35,7 +35,7 @@ from gaterec.plan import COSTS, Plan
 from gaterec.prepare import Prepared, prepare
 from gaterec.search import Leader
 from gaterec.settings import Environment, Settings
-from gaterec.sources import Source, check_dictionary, describe, read_config_file, resolve_sources
+from gaterec.sources import Source, check_dictionary, describe, read_settings_file, resolve_sources
 from gaterec.space import HERE, Range, Space, check_space, read_space
 from gaterec.study import Sampler, Study, check_same, storage_address
 from gaterec.train import pick_device
@@ -107,7 +107,7 @@ def tune(
     files = [config_file_list] if isinstance(config_file_list, str | Path) else list(config_file_list or ())
     data = None if dataset is None or isinstance(dataset, str | Path) else dataset
     names = {"model": model, "dataset": "DataFrame" if data is not None else dataset and str(dataset)}
-    given: list[Source] = [(str(file), read_config_file(file)) for file in files]
+    given: list[Source] = [(str(file), read_settings_file(file)) for file in files]
     own: list[Source] = [("config_dict", config_dict or {}), ("command line", flags or {})]
     own.append(("arguments", {name: value for name, value in names.items() if value is not None}))
     _check_searched(searched, own)
