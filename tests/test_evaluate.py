@@ -456,3 +456,16 @@ def test_each_part_is_ranked_in_its_own_mode() -> None:
     found = [evaluate(score, interactions, cases, chosen, part=part, counts=counts).candidates for part in ("valid", "test")]
     assert int(found[0].max()) <= 6
     assert (found[1] == 30).all()
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_no_more_queries_are_scored_at_a_time_than_eval_batch_size(size: int) -> None:
+    plain, asked = fixed_scores(world()[0]), []
+
+    def score(user: np.ndarray, position: np.ndarray) -> Tensor:
+        asked.append(len(user))
+        return plain(user, position)
+
+    found = judge(score, eval_batch_size=size)
+    assert max(asked) == size
+    assert sum(asked) == len(found.cases)

@@ -161,3 +161,23 @@ def test_the_step_size_rises_and_falls_as_scheduled(schedule: str, warmup: float
     """Behind are 0, 1, 2 and 4 of 4 epochs."""
     chosen = settings(epochs=4, learning_rate_schedule=schedule, warmup_epochs=warmup)
     assert [rate_factor(chosen, epoch) for epoch in (0, 1, 2, 4)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("learner", "kind"),
+    [
+        ("adam", torch.optim.Adam),
+        ("adamw", torch.optim.AdamW),
+        ("sgd", torch.optim.SGD),
+        ("adagrad", torch.optim.Adagrad),
+        ("rmsprop", torch.optim.RMSprop),
+    ],
+)
+def test_a_learner_is_torchs_own_with_its_usual_values_beside_rate_and_decay(learner: str, kind: Any) -> None:
+    model = HGN(5, 9, 4, HGN.Settings())
+    (found,) = make_optimizers(model, settings(learner=learner, learning_rate=0.03, weight_decay=0.2))
+    expected = kind([torch.zeros(1)], lr=0.03, weight_decay=0.2)
+    assert type(found) is kind
+    assert {name: value for name, value in found.defaults.items() if name != "fused"} == {
+        name: value for name, value in expected.defaults.items() if name != "fused"
+    }

@@ -613,3 +613,8 @@ def test_the_rate_of_each_step_is_that_of_its_middle(schedule: dict[str, Any]) -
     middles = (before + np.array(sizes) / 2) / found.batches.targets
     assert len(rates) > 4
     assert rates == pytest.approx([0.01 * rate_factor(chosen, middle) for middle in middles])
+
+
+def test_seeds_of_epochs_are_splitmix64s() -> None:
+    """The first two values of the generator's reference implementation from seed 0, without their last bit."""
+    assert [hash_seed(0, epoch) << 1 for epoch in (0, 1)] == [0xE220A8397B1DCDAF & ~1, 0x6E789E6AA1B965F4]

@@ -1,6 +1,7 @@
 """Training rows: every target once with the right events before it, in every epoch, whatever the order."""
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +193,20 @@ def test_rows_are_sorted_by_length_within_pools_and_not_throughout() -> None:
     pools = len(batches) / TrainingBatches.POOL
     assert pools > 20
     assert 2 * pools < mixed < len(batches) / 3  # six lengths meet five times in each pool
+
+
+def test_batches_of_short_and_of_long_rows_come_in_no_order() -> None:
+    lengths = np.random.default_rng(0).integers(2, 60, 400)
+    interactions = histories(*([1] * int(length) for length in lengths))
+    widths = [
+        batch.items.shape[1] for batch in TrainingBatches(interactions, all_for_training(interactions), window=5, batch_size=500).epoch(1)
+    ]
+    rises = sum(later > earlier for earlier, later in pairwise(widths))
+    assert len(widths) / 4 < rises < 3 * len(widths) / 4
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_batch_is_full_with_exactly_batch_size_targets(shuffle: bool) -> None:
+    interactions = histories(*[[1, 2]] * 6)
+    batches = TrainingBatches(interactions, all_for_training(interactions), window=5, batch_size=2, shuffle=shuffle)
+    assert [len(batch.positions) for batch in batches.epoch(1)] == [2, 2, 2]
