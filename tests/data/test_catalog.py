@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import re
 import socket
 import threading
@@ -442,3 +443,53 @@ def test_each_dataset_makes_the_passes_of_its_column_in_the_order_of_the_page() 
     for names, *cells in zip(*(row[1:] for row in rows), strict=True):
         told |= {name: [cell for cell in cells if cell and not cell.startswith("(")] for name in re.findall(r"`(.+?)`", names)}
     assert told == {entry.name: list(map(str, entry.passes)) for entry in DATASETS.values() if entry.passes}
+
+
+@pytest.mark.parametrize("name", ["[v1]", "a?b", "file:", "~"])
+def test_a_dataset_of_any_name_is_read_literally(tmp_path: Path, name: str) -> None:
+    decoy = pl.DataFrame({"user_id": ["no"], "item_id": ["no"]})
+    for ending in (".parquet", ".csv", ".inter"):
+        folder = tmp_path / ending / name
+        folder.mkdir(parents=True)
+        for other in ("v", "axb"):
+            (tmp_path / ending / other).mkdir()
+            decoy.write_parquet(tmp_path / ending / other / f"{name}.parquet")
+        frame = pl.DataFrame({"user_id": ["ann"], "item_id": ["x"]})
+        if ending == ".parquet":
+            frame.write_parquet(folder / f"{name}.parquet")
+        else:
+            text = "user_id,item_id\nann,x\n" if ending == ".csv" else "user_id:token\titem_id:token\nann\tx\n"
+            (folder / f"{name}{ending}").write_text(text)
+        assert event_rows(load(folder)) == event_rows(load(name, tmp_path / ending)) == [("ann", "x")]
+
+
+def test_publishers_files_lie_in_a_cache_of_any_name(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GATEREC_CACHE", str(tmp_path / "[c]"))
+    rows = "".join(f"u{user},i{item},5.0,{item}\n" for user in range(12) for item in range(12))
+    published(monkeypatch, site, "amazon-cds", rows.encode())
+    assert load("amazon-cds").events.height == 144
+
+
+@pytest.mark.parametrize("ending", [".inter", ".csv", ".parquet", ".user"])
+def test_a_pipe_in_a_dataset_folder_is_refused(tmp_path: Path, ending: str) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    if ending == ".user":
+        written(folder / "shop.inter")
+    os.mkfifo(folder / f"shop{ending}")
+    for dataset, data_path in (
+        (folder, "nowhere"),
+        (folder / "shop.inter" if ending == ".user" else folder / f"shop{ending}", "nowhere"),
+        ("shop", tmp_path),
+    ):
+        with pytest.raises(DataError, match=rf"shop\{ending}: can't be read: expected a regular file, found a named pipe"):
+            load(dataset, data_path)
+
+
+def test_paths_that_lead_nowhere_are_refused_in_one_line() -> None:
+    with pytest.raises(DataError, match=r"~nosuch/x\.csv: there is no home folder for ~nosuch; write \./~nosuch/x\.csv"):
+        load("~nosuch/x.csv")
+    with pytest.raises(DataError, match=r"there is no such file|no file can have this name"):
+        load("a\0b.csv")
+    with pytest.raises(DataError, match="device"):
+        load("/dev/zero")

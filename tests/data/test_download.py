@@ -1,9 +1,11 @@
 """Downloads, against a server on this machine that breaks off, changes its file, and worse."""
 
 import hashlib
+import os
+import resource
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -174,7 +176,7 @@ def test_a_proxy_of_the_environment_is_used(site: Site, tmp_path: Path, monkeypa
 
 def test_a_proxy_that_makes_no_sense_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "gopher://127.0.0.1:1")
-    with pytest.raises(UnreachableError, match="proxy settings of the environment"):
+    with pytest.raises(UnreachableError, match="the proxy that the environment names"):
         download("http://elsewhere.invalid/a.bin", tmp_path / "a.bin")
 
 
@@ -186,10 +188,54 @@ def test_a_file_where_a_folder_is_needed(site: Site, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_keeps_no_file_under_the_final_name(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "a.bin.part").symlink_to("/dev/full")
-    with pytest.raises(DataError, match="No space left on device"):
-        download(site.base + "/a.bin", tmp_path / "a.bin")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # as a full disk, writing fails after so many bytes
+    try:
+        with pytest.raises(DataError, match="can't be written \\(File too large"):
+            download(site.base + "/a.bin", tmp_path / "a.bin")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not (tmp_path / "a.bin").exists()
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+@pytest.mark.parametrize("ending", [".part", ".part.version"])
+def test_a_file_behind_a_link_is_not_written_to(site: Site, tmp_path: Path, link: Callable[[Path, Path], None], ending: str) -> None:
+    victim, folder = tmp_path / "victim", tmp_path / "downloads"
+    victim.write_bytes(b"mine")
+    folder.mkdir()
+    link(folder / f"a.bin{ending}", victim)
+    download(site.base + "/a.bin", folder / "a.bin", md5=MD5)
+    assert victim.read_bytes() == b"mine"
+    assert (folder / "a.bin").read_bytes() == BODY
+    assert not (folder / "a.bin").is_symlink()
+
+
+def test_a_part_behind_a_link_is_no_beginning(site: Site, tmp_path: Path) -> None:
+    """What lies behind it could be changed by somebody else while it grows, and is not resumed."""
+    (tmp_path / "elsewhere").write_bytes(BODY[:1000])
+    (tmp_path / "a.bin.part").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "a.bin.part.version").write_text('"one"')
+    download(site.base + "/a.bin", tmp_path / "a.bin", md5=MD5)
+    assert ranges(site) == [None]
+    assert (tmp_path / "elsewhere").read_bytes() == BODY[:1000]
+
+
+@pytest.mark.parametrize("ending", ["", ".part", ".part.version", ".lock"])
+def test_pipes_are_not_waited_for(site: Site, tmp_path: Path, ending: str) -> None:
+    os.mkfifo(tmp_path / f"a.bin{ending}")
+    if ending in ("", ".lock"):
+        with pytest.raises(DataError, match=r"a named pipe|expected a file of this download"):
+            download(site.base + "/a.bin", tmp_path / "a.bin", md5=MD5)
+    else:
+        assert download(site.base + "/a.bin", tmp_path / "a.bin", md5=MD5).read_bytes() == BODY
+
+
+def test_a_link_in_place_of_the_lock_makes_no_file(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "a.bin.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(DataError, match="can't be written"):
+        download(site.base + "/a.bin", tmp_path / "a.bin")
+    assert not (tmp_path / "victim").exists()
 
 
 def test_two_at_once_fetch_it_once(site: Site, tmp_path: Path) -> None:

@@ -366,3 +366,14 @@ def test_a_log_in_memory_is_prepared_too() -> None:
     events = pl.DataFrame({"user_id": ["a", "a"], "item_id": ["x", "y"], "timestamp": [2, 1]})
     log = Log("tiny", "memory", events)
     assert prepare_log(log, settings()).interactions.fingerprint() == build_interactions(log, settings()).fingerprint()
+
+
+@pytest.mark.parametrize("name", ["[v1]", "a?b", "file:", "~", "*"])
+def test_a_folder_of_any_name_is_opened_literally(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    decoy = pl.DataFrame({"user_id": ["no", "no"], "item_id": ["no", "yes"]})
+    for other in ("v", "1", "axb"):
+        write_prepared(prepare_log(decoy, settings()), settings(), Path(other))
+    log = prepare_log(pl.DataFrame({"user_id": ["a", "a"], "item_id": ["x", "y"]}), settings())
+    write_prepared(log, settings(), Path(name))
+    assert same(open_prepared(Path(name)), log)

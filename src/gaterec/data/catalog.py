@@ -223,9 +223,10 @@ def load_dataset(
     if not str(dataset):
         raise DataError("dataset: expected a name or a path, found nothing")
     try:
-        file = _given_path(dataset)
+        folder = expanded(data_path)
+        file = _given_path(dataset, folder)
         name = None if file else str(dataset)
-        source = file or _find(str(dataset), expanded(data_path), show_progress)
+        source = file or _find(str(dataset), folder, show_progress)
     except (OSError, ValueError) as error:
         raise DataError(f"{dataset}: can't be looked for ({getattr(error, 'strerror', None) or 'no file can have this name'})") from None
     return read_log(source, settings, name)
@@ -234,9 +235,11 @@ def load_dataset(
 # -- looking ------------------------------------------------------------------------------------------------------------------------
 
 
-def _given_path(dataset: str | Path) -> Path | None:
+def _given_path(dataset: str | Path, data_path: Path) -> Path | None:
     """The file, the folder of parts or the pattern that is meant, if `dataset` is a path; None if it can only be a name."""
     path = expanded(dataset)
+    if isinstance(dataset, str) and (is_pattern(path) or dataset[0] == "~") and (data_path / dataset).exists():
+        return None  # a folder of this very name
     if is_pattern(path) or (path.exists() and not path.is_dir()):
         return path
     found = _log_in(path)

@@ -280,11 +280,6 @@ def _filled_rows(frame: pl.DataFrame) -> int:
     return int(frame.select(~pl.all_horizontal(pl.all().is_null())).to_series().sum()) if frame.width else 0
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type when it has none."""
-    return shortened(next(iter(str(error).splitlines()), "") or type(error).__name__, 200)
-
-
 def shortened(text: str, limit: int = 60) -> str:
     """Text fit for a message: on one line, and not too long."""
     text = text if len(text) <= limit else text[: limit - 3] + "..."

@@ -6,18 +6,23 @@ between, or the server can't send a piece, it starts again. Proxies are taken fr
 """
 
 import contextlib
+import errno
 import hashlib
+import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from gaterec.errors import DataError
+from gaterec.paths import check_regular, open_regular, read_text
 
 TRIES = 4
 """So many tries in a row may bring nothing new before we give up."""
@@ -78,7 +83,7 @@ def download(
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold a lock among processes and threads, with an empty file for its name; released when the process ends, however it ends."""
-    with path.open("ab") as file:
+    with _open_own(path, os.O_RDWR | os.O_CREAT) as file:
         if sys.platform == "win32":
             import msvcrt
 
@@ -109,7 +114,7 @@ def _fetch(client: httpx.Client, url: str, part: Path, show: Callable[[int, int 
                 raise UnreachableError(_gave_up(url, part, error)) from None
             time.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1])
         except (httpx.RequestError, httpx.InvalidURL) as error:
-            raise UnreachableError(f"{url}: {error}") from None
+            raise UnreachableError(f"{url}: {_reason(error)}") from None
 
 
 def _request(client: httpx.Client, url: str, part: Path, show: Callable[[int, int | None], None]) -> None:
@@ -126,10 +131,11 @@ def _request(client: httpx.Client, url: str, part: Path, show: Callable[[int, in
         if partial and not (_first_byte(response) == have and _version_of(response) in {version, ""}):
             part.unlink(missing_ok=True)
             raise _TryAgainError("the server sent another piece than the one that was asked for")
-        # Opening for "wb" empties the part before its new version is noted: a crash in between costs bytes, never mixes versions.
-        with part.open("ab" if partial else "wb") as file:
+        # A new part is begun before its version is noted: a crash in between costs bytes, never mixes versions.
+        with _open_own(part, os.O_WRONLY | os.O_APPEND) if partial else _new_own(part) as file:
             if not partial:
-                _version_file(part).write_text(_version_of(response), encoding="utf-8")
+                with _new_own(_version_file(part)) as version_file:
+                    version_file.write(_version_of(response).encode())
             _write_body(response, file.write, have if partial else 0, show)
 
 
@@ -159,7 +165,7 @@ def _check_status(url: str, response: httpx.Response) -> None:
 
 
 def _gave_up(url: str, part: Path, error: Exception) -> str:
-    reason, have = str(error) or type(error).__name__, _bytes_in(part)
+    reason, have = _reason(error), _bytes_in(part)
     kept = f"; {part} keeps the {have:,} bytes that came, and the same command goes on from there" if have else ""
     return f"{url}: {reason}{kept}"
 
@@ -167,15 +173,62 @@ def _gave_up(url: str, part: Path, error: Exception) -> str:
 def _client() -> httpx.Client:
     try:
         return httpx.Client(follow_redirects=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"})
-    except (ImportError, ValueError) as error:  # a proxy that the environment names and httpx can't use
-        raise UnreachableError(f"the proxy settings of the environment can't be used: {error}") from None
+    except (ImportError, ValueError, httpx.InvalidURL):
+        raise UnreachableError(
+            "the proxy that the environment names (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) can't be used; expected an address such as http://proxy:3128"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong between us and the server, in words."""
+    if isinstance(error, _TryAgainError):
+        return str(error)
+    reasons: dict[type[Exception], str] = {
+        httpx.UnsupportedProtocol: "expected an http or https address",
+        httpx.InvalidURL: "expected an http or https address",
+        httpx.ProxyError: "the proxy did not let the connection through",
+        httpx.ConnectTimeout: "no connection in time",
+        httpx.TimeoutException: "no answer in time",
+        httpx.ConnectError: "the server refused the connection, or can't be found",
+        httpx.TooManyRedirects: "the server redirects too often",
+    }
+    return next((reason for kind, reason in reasons.items() if isinstance(error, kind)), "the connection broke off")
 
 
 # -- what the part is a part of -----------------------------------------------------------------------------------------------------
 
 
+def _is_own(found: os.stat_result) -> bool:
+    """Whether it is a regular file under one name: never a link, behind which a file of somebody else could lie."""
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
 def _bytes_in(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
+    """The bytes that came so far; 0 where there is none, or something that is no part of ours."""
+    try:
+        found = part.lstat()
+    except FileNotFoundError:
+        return 0
+    return found.st_size if _is_own(found) else 0
+
+
+def _open_own(path: Path, flags: int) -> BinaryIO:
+    """A file of ours, open for writing; links are not followed and pipes not waited for.
+
+    Raises:
+        OSError: something else stands there.
+    """
+    descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o666)
+    if not _is_own(os.fstat(descriptor)):
+        os.close(descriptor)
+        raise OSError(errno.EEXIST, f"expected a file of this download, found a link or another kind of file at {path.name}; remove it")
+    return os.fdopen(descriptor, "r+b" if flags & os.O_RDWR else "wb")
+
+
+def _new_own(path: Path) -> BinaryIO:
+    """A new file, open for writing; what stood under this name is removed, and not written to."""
+    path.unlink(missing_ok=True)
+    return _open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
 
 def _version_file(part: Path) -> Path:
@@ -183,8 +236,10 @@ def _version_file(part: Path) -> Path:
 
 
 def _version_known(part: Path) -> str:
-    file = _version_file(part)
-    return file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    try:
+        return read_text(_version_file(part)).strip() if _is_own(_version_file(part).lstat()) else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _version_of(response: httpx.Response) -> str:
@@ -218,7 +273,7 @@ def _check_present(path: Path, size: int | None, md5: str | None, sha256: str | 
 
 def _fault(path: Path, size: int | None, md5: str | None, sha256: str | None) -> str:
     """What is wrong with the file, or ""."""
-    found_size = path.stat().st_size
+    found_size = check_regular(path).st_size
     if size is not None and found_size != size:
         return f"expected {size:,} bytes, found {found_size:,}"
     for kind, expected in (("md5", md5), ("sha256", sha256)):
@@ -228,8 +283,11 @@ def _fault(path: Path, size: int | None, md5: str | None, sha256: str | None) ->
 
 
 def _digest(path: Path, kind: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+    with open_regular(path) as file:
+        digest = hashlib.new(kind, usedforsecurity=False)
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+        return digest.hexdigest()
 
 
 # -- showing ------------------------------------------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ from gaterec.data.filters import FilterStep, apply_filters
 from gaterec.data.interactions import Interactions, build_interactions
 from gaterec.data.log import Log
 from gaterec.errors import DataError, SettingsError
-from gaterec.files import folder_written_whole
+from gaterec.files import folder_written_whole, reason
+from gaterec.paths import read_text
 from gaterec.settings import Data, Settings
 
 FORMAT = 1
@@ -204,9 +205,11 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     file = folder / ABOUT
     try:
-        about = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file}: can't be read: {error}; prepare the log again") from None
+        about = json.loads(read_text(file))
+    except OSError as error:
+        raise DataError(f"{file}: can't be read: {reason(error)}; prepare the log again") from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{file}: is damaged: expected JSON in UTF-8; prepare the log again") from None
     found = about.get("format") if isinstance(about, dict) else None
     if not isinstance(found, int):
         raise DataError(f"{file}: expected a log that gaterec prepared, found no format number in it")
@@ -270,7 +273,7 @@ def _write_table(table: pl.DataFrame, file: Path) -> None:
     try:
         table.write_parquet(file)
     except pl.exceptions.PolarsError as error:
-        raise OSError(str(error).splitlines()[0]) from None
+        raise OSError(reason(error)) from None
 
 
 def _mapped(file: Path, dtypes: tuple[type, ...]) -> np.ndarray:
