@@ -133,3 +133,14 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         assert prepared.code == 0
         assert f"{log.height} events" in prepared.out
         assert "2 files are read as one log, from part-0.parquet to part-1.parquet" in prepared.err
+
+
+def test_parts_without_rows_are_passed_over(tmp_path: Path) -> None:
+    for number, content in enumerate(["user_id,item_id\n", "user_id,item_id\n1,2\n", "", "user_id,item_id\n3,4\n", ""]):
+        (tmp_path / f"part-{number}.csv").write_text(content)
+    assert event_rows(load(tmp_path)) == [("1", "2"), ("3", "4")]
+    for number in (1, 3):
+        (tmp_path / f"part-{number}.csv").write_text("user_id,item_id\n")
+    (tmp_path / "part-4.csv").write_text("user_id,item_id\n")
+    with pytest.raises(DataError, match="expected rows in 5 files, found none"):
+        load(tmp_path)

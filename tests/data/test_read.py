@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import subprocess
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -406,8 +407,17 @@ def test_a_header_line_inside_the_file_is_refused(tmp_path: Path) -> None:
     message = fault(write(tmp_path, "x.csv", "u1,ann\nu1,bob\nu2,ann\n"), data(USER_ID_FIELD="u1", ITEM_ID_FIELD="ann"))
     assert "x.csv:2: expected an event, found u1 in the column u1" in message
     assert message.endswith("if the first line is an event, name the columns with column_names")
-    log = read_log(write(tmp_path, "y.csv", "user,item\nu,item\nuser,a\n"), data(USER_ID_FIELD="user", ITEM_ID_FIELD="item"))
-    assert log.events.rows() == [("u", "item"), ("user", "a")]
+    text = "ann,tea\nann,jam\nbob,tea\n"
+    assert "or name the columns with column_names if line 1 is an event" in fault(write(tmp_path, "x.csv", text))
+    message = fault(write(tmp_path, "x.csv", text), data(USER_ID_FIELD="ann", ITEM_ID_FIELD="tea"))
+    assert "x.csv:2: expected an event, found ann in the column ann" in message
+    assert rows(read_log(write(tmp_path, "x.csv", text), data(column_names="user_id,item_id"))) == [
+        ("ann", "tea"),
+        ("ann", "jam"),
+        ("bob", "tea"),
+    ]
+    log = read_log(write(tmp_path, "y.csv", "user,item\nu,b\nuser,a\n"), data(USER_ID_FIELD="user", ITEM_ID_FIELD="item"))
+    assert log.events.rows() == [("u", "b"), ("user", "a")]
 
 
 def test_lines_are_right_after_dropped_rows(tmp_path: Path) -> None:
@@ -547,3 +557,16 @@ def test_ids_are_kept_as_numbers_only_where_their_text_is_not_lost(tmp_path: Pat
     assert log.events["user_id"].dtype == kept
     assert log.events["item_id"].dtype == pl.String
     assert [row[0] for row in rows(log)] == ids
+
+
+def test_two_characters_between_fields_are_refused_with_what_replaces_them(tmp_path: Path) -> None:
+    path = write(tmp_path, "ratings.dat", "1::1193::5::978300760\n1::661::3::978302109\n")
+    command = fault(path).partition("for example with ")[2]
+    assert command == r"sed 's/::/\t/g' ratings.dat > ratings.tsv"
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    assert read_log(tmp_path / "ratings.tsv", data(column_names="user_id,item_id,rating,timestamp")).events.height == 2
+
+
+def test_a_pandas_column_that_is_there_twice() -> None:
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    assert "column item_id is there 2 times" in fault(pd.DataFrame([[1, 2, 3]], columns=["user_id", "item_id", "item_id"]))

@@ -279,6 +279,8 @@ def _find(name: str, data_path: Path, show_progress: bool) -> Path:
         return file
     if folder.is_dir():
         raise DataError(_nothing_in(folder))
+    if name not in DATASETS and Path(name).is_dir():
+        raise DataError(_nothing_in(Path(name)))
     if name not in DATASETS:
         raise DataError(_unknown(name, data_path))
     return _log_in(cache_folder() / name) or _from_publisher(DATASETS[name], data_path, show_progress)

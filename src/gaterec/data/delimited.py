@@ -227,6 +227,11 @@ def open_delimited(path: Path, separators: str, quotes: bool, headed: bool = Tru
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
     separator = next((sign for sign in separators if sign in line), separators[0])
+    if "::" in line and separator not in line:
+        raise DataError(
+            f"{path}:1: expected fields with one character between them, found two (::); replace them, for example with "
+            f"sed 's/::/\\t/g' {path.name} > {path.stem}.tsv"
+        )
     quote = '"' if quotes and separator != "\t" else None
     for sign in "\"'" if quotes else "":
         words = [field for field in line.split(separator) if not NUMBER.fullmatch(field)]

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import polars as pl
 
 from gaterec.data.columns import as_found, as_ids, as_number_list, as_numbers, as_text_list, as_times, is_missing, kind_of
-from gaterec.data.delimited import Delimited, Where, open_delimited, shortened
+from gaterec.data.delimited import Delimited, Where, open_delimited, shortened, unpacked
 from gaterec.data.headers import column_names
 from gaterec.data.json_lines import read_json_lines
 from gaterec.data.log import Log
@@ -50,6 +50,7 @@ class Table:
         source: the path, or "DataFrame"; for messages.
         frame: the columns; all String when they come from text.
         where: gives the place of a row.
+        named_by_line_1: whether the first line of a text file, which could be an event, was taken for the names.
         types: the atomic type by column; None where the format declares none, or has types of its own.
     """
 
@@ -57,6 +58,7 @@ class Table:
     frame: pl.DataFrame
     where: Where
     types: Mapping[str, str] | None = None
+    named_by_line_1: bool = False
 
     def keep(self, mask: pl.Series) -> "Table":
         """The rows where the mask is true, which still know their old places."""
@@ -86,7 +88,11 @@ def read_log(source: str | Path | pl.DataFrame | pl.LazyFrame | PandasFrame, set
         if files == [path]:
             return _log(_read_table(path, settings), _siblings(path), settings, name or _stem(path))
         note = f"{path}: {len(files):,} files are read as one log, from {files[0].name} to {files[-1].name}"
-        table = _joined(path, [_read_table(file, settings) for file in files])
+        parts = [file for file in files if file.stat().st_size] or files[:1]  # writers leave empty parts
+        tables = [_read_table(file, settings, may_be_empty=True) for file in parts]
+        table = _joined(path, [table for table in tables if table.frame.height] or tables[:1])
+        if table.frame.height == 0:
+            raise DataError(f"{path}: expected rows in {len(files):,} files, found none")
         return _log(table, {}, settings, name or _stem(path.parent if is_pattern(path) else path), [note])
     except pl.exceptions.PanicException:
         raise DataError(f"{shortened(str(source))}: can't be read: its content is damaged; write it again") from None
@@ -261,7 +267,8 @@ def _drop_without_time(table: Table, time: str, settings: Data, notes: list[str]
 def _refuse_names_as_ids(table: Table, user: str, item: str) -> None:
     """Refuses rows that hold the names of the columns: a header line inside the file, or an event that was taken for a header."""
     users, items = (table.frame[name].cast(pl.String) for name in (user, item))
-    named = (users == user) & ((items == item) | any(sign.isdecimal() for sign in user))
+    both = (users == user) & (items == item)
+    named = both if both.any() or (not (items == item).any() and not any(sign.isdecimal() for sign in user)) else users == user
     if named.any():
         raise DataError(
             f"{table.where(int(named.arg_true()[0]))}: expected an event, found {shortened(user)} in the column {shortened(user)}; if it is the header line "
@@ -300,8 +307,9 @@ def _require(table: Table, name: str, remedy: str) -> None:
     hint = f" (did you mean {shortened(near[0])}?)" if near else ""
     if len(found) == 1 and table.frame.dtypes == [pl.String]:
         hint = " (is the separator right?)"
+    headerless = ", or name the columns with column_names if line 1 is an event" if table.named_by_line_1 and not near else ""
     place = table.source if table.source == "DataFrame" else f"{table.source}:1"
-    raise DataError(f"{place}: {shortened(name)}: expected a column of this name, found {_listed(found)}{hint}; {remedy}")
+    raise DataError(f"{place}: {shortened(name)}: expected a column of this name, found {_listed(found)}{hint}; {remedy}{headerless}")
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -311,8 +319,8 @@ def _listed(names: Iterable[str]) -> str:
 # -- formats ----------------------------------------------------------------------------------------------------------------------
 
 
-def _read_table(path: Path, settings: Data) -> Table:
-    """A file of any known format; at least one row."""
+def _read_table(path: Path, settings: Data, may_be_empty: bool = False) -> Table:
+    """A file of any known format; at least one row, unless it is a part of a log."""
     suffix = format_of(path)
     if suffix in PARQUET or suffix in JSON_LINES:
         _refuse_column_names(str(path), settings)
@@ -321,12 +329,14 @@ def _read_table(path: Path, settings: Data) -> Table:
         separators = TEXT_SEPARATORS[suffix] if settings.field_separator == "\t" else settings.field_separator
         _check_separator(separators[0])
         file = open_delimited(path, separators, quotes=True, headed=settings.column_names is None)
-        table = _text_table(file, column_names(file, settings), settings)
+        table = replace(_text_table(file, column_names(file, settings), settings), named_by_line_1=file.headed)
     elif suffix in (".inter", ".user", ".item"):
         table = _read_atomic(path, settings if suffix == ".inter" else settings.model_copy(update={"column_names": None}))
     else:
+        if suffix == ".zst":
+            unpacked(path)  # says what to do
         raise DataError(f"{path}: expected {FORMATS}, found {suffix or 'a name without an ending'}")
-    if table.frame.height == 0:
+    if table.frame.height == 0 and not may_be_empty:
         raise DataError(f"{path}: expected rows after the header, found none")
     return table
 
@@ -443,7 +453,11 @@ def _as_polars(source: object) -> pl.DataFrame:
 
 def _mixed_column(source: Any) -> str:
     """Which column of a pandas frame can't be read, where it is one."""
-    for name in getattr(source, "columns", ()):
+    names = list(getattr(source, "columns", ()))
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        return f": column {shortened(str(twice))} is there {names.count(twice)} times"
+    for name in names:
         try:
             pl.from_pandas(source[[name]])
         except Exception:
