@@ -134,6 +134,19 @@ def test_what_is_no_address_is_told_in_one_line(address: str) -> None:
         there.health()
 
 
+@pytest.mark.parametrize("proxy", ["junk", "junk://there", "http://[", "http://:x", "socks9://x", "http://127.0.0.1:1"])
+def test_a_junk_proxy_is_told_in_one_line_and_its_remedy_helps(address: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(GaterecError, match=r"HTTP_PROXY, HTTPS_PROXY or ALL_PROXY|can't be reached") as refused:
+        Client(address).health()
+    assert "\n" not in str(refused.value)
+    monkeypatch.delenv("HTTP_PROXY")
+    with Client(address) as there:
+        assert there.health().status == "up"
+
+
 # -- bad hours -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -201,12 +214,25 @@ def test_an_event_sent_again_is_the_same_event(slept: list[float]) -> None:
     assert (len(script.asked), len(ids)) == (3, 1)
 
 
-def test_a_reload_is_asked_for_once(slept: list[float]) -> None:
-    for answer in (busy(), httpx.ReadError("lost")):
-        server, script = there(answer)
-        with pytest.raises(ServerError):
-            server.reload()
-        assert len(script.asked) == 1
+@pytest.mark.parametrize("ask", [Client.reload, Client.ready])
+@pytest.mark.parametrize("answer", [busy(), httpx.ReadError("lost")])
+def test_what_may_not_be_repeated_is_asked_once(slept: list[float], ask: Callable[[Client], object], answer: Any) -> None:
+    server, script = there(answer)
+    with pytest.raises(ServerError):
+        ask(server)
+    assert (len(script.asked), slept) == (1, [])
+
+
+def test_the_timeout_that_is_given_is_that_of_every_request() -> None:
+    server, script = there(httpx.Response(200, json=UP), timeout=0.25)
+    server.health()
+    assert set(script.asked[0].extensions["timeout"].values()) == {0.25}
+
+
+def test_the_history_of_an_explanation_is_sent(server: Client) -> None:
+    with_history = server.explain("i7", "u7", ["i3", "i4"])
+    assert [event.item for event in with_history.events][-2:] == ["i3", "i4"]
+    assert with_history.score != server.explain("i7", "u7").score
 
 
 def test_the_token_goes_along() -> None:

@@ -1,18 +1,37 @@
 """Files and folders written whole or not at all, and damage that is noticed."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from gaterec.errors import RunError
-from gaterec.files import check_writable, folder_written_whole, in_the_way, only_one, read_tensors, write_tensors, write_whole
+from gaterec.files import (
+    _footer,
+    check_writable,
+    digest_of,
+    folder_written_whole,
+    in_the_way,
+    leftovers,
+    only_one,
+    read_table,
+    read_tensors,
+    sweep,
+    unfinished,
+    write_table,
+    write_tensors,
+    write_whole,
+)
 
 TENSORS = {
     "a.weight": torch.arange(6, dtype=torch.float32).view(2, 3),
@@ -389,3 +408,255 @@ def test_no_file_or_a_folder_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(RunError, match="can't be read: "):
             read_tensors(path)
+
+
+def test_what_is_written_over_a_file_changes_no_tensors_that_were_read(saved: Path) -> None:
+    tensors, _ = read_tensors(saved)
+    size = saved.stat().st_size
+    with saved.open("rb+") as file:
+        file.write(b"\xff" * size)
+    os.truncate(saved, 0)  # of a mapped file, the next look at a tensor would end the process
+    assert same(tensors)
+
+
+def test_shapes_and_the_size_are_checked_before_a_file_of_tensors_is_read(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(shapes: Any) -> None:
+        assert shapes == {name: tuple(tensor.shape) for name, tensor in TENSORS.items()}
+        raise RunError("not these")
+
+    monkeypatch.setattr("gaterec.files.read_all", lambda file: pytest.fail("was read"))
+    with pytest.raises(RunError, match="not these"):
+        read_tensors(saved, refuse)
+    os.truncate(saved, 10**12)  # a hole: nothing on the disk, and more than fits into memory
+    with pytest.raises(RunError, match=r"can't be read: expected [\d,]+ bytes by its header, found 1,000,000,000,000"):
+        read_tensors(saved)
+
+
+def test_tensors_of_another_digest_are_told_from_damaged_ones(saved: Path, tmp_path: Path) -> None:
+    assert same(read_tensors(saved, digest=digest_of(saved))[0])
+    write_tensors(tmp_path / "other", TENSORS, {"another": "note"})
+    with pytest.raises(RunError, match="is of another run than the files beside it"):
+        read_tensors(tmp_path / "other", digest=digest_of(saved))
+
+
+# Tables
+
+TABLE = pl.DataFrame({"id": ["a", "b", None], "title": ["x" * 100, "", "é"], "number": [1.5, None, 2.0], "list": [["a"], [], None]})
+LITERAL = ["[v1]", "a?b", "*", "**", "~", "~root", "file:", "file:/x", "{a,b}", "s3:", "hf:", "%20", "x y", "#", "\n"]
+"""Names that a shell, Polars or an address would take for something else."""
+
+
+@pytest.mark.parametrize("name", LITERAL)
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_path_is_taken_literally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, relative: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    for decoy in ("v", "1", "axb", "a", "b"):  # what these names match as patterns
+        Path(decoy).mkdir()
+        TABLE.head(1).write_parquet(Path(decoy) / "x.parquet")
+    folder = Path(name) if relative else tmp_path / name
+    folder.mkdir(parents=True)
+    write_table(TABLE, folder / "x.parquet")
+    write_tensors(folder / "x.safetensors", TENSORS, ABOUT)
+    assert (tmp_path / name / "x.parquet").is_file()
+    assert read_table(folder / "x.parquet").equals(TABLE)
+    assert same(read_tensors(folder / "x.safetensors")[0])
+
+
+def test_rows_are_counted_before_a_table_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(TABLE, tmp_path / "x.parquet")
+    assert read_table(tmp_path / "x.parquet", 3, columns=[2]).equals(TABLE.select("number"))
+    monkeypatch.setattr("gaterec.files.pl.read_parquet", lambda *_, **__: pytest.fail("was read"))
+    with pytest.raises(ValueError, match=r"^x\.parquet: expected 4 rows, found 3$"):
+        read_table(tmp_path / "x.parquet", 4)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pl.DataFrame({"id": pl.repeat(0, 9_000_000, eager=True)}),  # equal rows, which take no room in a file
+        pl.DataFrame({"title": ["x" * 70_000_000]}),  # a long text that packs well
+        pl.DataFrame({"title": ["x" * 1_000_000]}).select(
+            pl.col("title").repeat_by(100).explode()
+        ),  # one text that is there once, in many rows
+    ],
+    ids=["rows", "a long text", "one text often"],
+)
+def test_a_small_file_that_unpacks_to_a_large_table_is_refused(tmp_path: Path, table: pl.DataFrame) -> None:
+    write_table(table, tmp_path / "x.parquet")
+    assert (tmp_path / "x.parquet").stat().st_size < 100_000
+    with pytest.raises(ValueError, match=r"^x\.parquet: expected a file of [\d,]+ bytes to unpack to at most 67,108,864, found "):
+        read_table(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"row_group_size": 2}, {"compression": "uncompressed"}, {"compression": "snappy", "statistics": "full"}]
+)
+def test_the_footer_of_a_table_says_how_large_it_is(tmp_path: Path, options: dict[str, Any]) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    stream = io.BytesIO()
+    TABLE.write_parquet(stream, **options)
+    about = parquet.read_metadata(stream)
+    size = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+    assert _footer(stream.getvalue()) == (3, size)
+    stream = io.BytesIO()
+    parquet.write_table(TABLE.to_arrow(), stream)  # another writer
+    assert _footer(stream.getvalue())[0] == 3
+
+
+def test_a_damaged_table_is_an_error_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "x.parquet"
+    write_table(TABLE, file)
+    whole = file.read_bytes()
+    damaged = [whole[:length] for length in range(0, len(whole), 23)]
+    damaged += [whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :] for at in range(0, len(whole), 11)]
+    damaged += [
+        b"PAR1" + body + len(body).to_bytes(4, "little") + b"PAR1" for body in (b"\x19" * 50, b"\xff" * 50, b"\x1c" * 5000, b"\x00")
+    ]
+    errors = []
+    for content in damaged:
+        file.write_bytes(content)
+        try:
+            read_table(file)
+        except ValueError as error:
+            errors.append(str(error))
+    assert len(errors) > len(damaged) / 2
+    assert not any("\n" in error for error in errors)
+
+
+# What a killed process leaves
+
+FILLING = """
+import sys, time
+from pathlib import Path
+from gaterec.files import folder_written_whole
+with folder_written_whole(Path(sys.argv[1])) as part:
+    (part / "x.txt").write_text("half")
+    print(flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_process_leaves_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    folder, other = tmp_path / "one", tmp_path / "other"
+    with subprocess.Popen([sys.executable, "-c", FILLING, str(folder)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (part,) = tmp_path.iterdir()
+        assert unfinished(part)
+        assert (leftovers(tmp_path), sweep(tmp_path)) == ([], [])
+        with folder_written_whole(folder) as own:  # several may make one folder
+            (own / "x.txt").write_text("mine")
+        assert part in tmp_path.iterdir()
+        process.kill()
+    assert leftovers(tmp_path) == [part]
+    assert leftovers(tmp_path, "other") == []
+    with folder_written_whole(other):  # which sweeps what was left of its own alone
+        pass
+    assert part.exists()
+    assert sweep(tmp_path) == [f"{part}: was left by a process that was stopped; removed"]
+    assert names(tmp_path) == ["one", "one/x.txt", "other"]
+    part.mkdir()
+    with folder_written_whole(folder):
+        pass
+    assert names(tmp_path) == ["one", "other"]
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_process_that_was_killed_between_two_renames_loses_nothing(tmp_path: Path, new: bool, stands: bool) -> None:
+    part, old = tmp_path / ".one.0123abcd.part", tmp_path / ".one.0123abcd.old"
+    for folder in (old, *([part] if new else []), *([tmp_path / "one"] if stands else [])):
+        folder.mkdir()
+        (folder / "x.txt").write_text(folder.name)
+    lines = sweep(tmp_path)
+    source = part if new else old
+    assert names(tmp_path) == ["one", "one/x.txt"]
+    assert (tmp_path / "one" / "x.txt").read_text() == ("one" if stands else source.name)
+    assert stands or lines == [f"{tmp_path / 'one'}: was put back from {source.name}, which a process that was stopped left"]
+
+
+def test_what_has_another_name_or_was_just_written_is_left_alone(tmp_path: Path) -> None:
+    kept = [".x.part", "x.0123abcd.part", ".x.0123abcd.parts", ".x.0123ABCD.old", ".fresh.0123abcd.part", "link"]
+    for name in kept[:-1]:
+        (tmp_path / name).write_text("dear")
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / ".link.0123abcd.part").symlink_to(tmp_path)
+    stale = tmp_path / ".stale.0123abcd.part"
+    stale.write_text("half")
+    os.utime(stale, (1, 1))
+    assert sweep(tmp_path) == [f"{stale}: was left by a process that was stopped; removed"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*kept, ".link.0123abcd.part"])
+
+
+# On the disk
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """What is flushed and renamed, in order, by the numbers that the file system has for it."""
+    found: list[tuple[str, int]] = []
+
+    def told(word: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def acting(what: Any, *more: Any) -> Any:
+            found.append((word, (os.fstat(what) if isinstance(what, int) else what.stat()).st_ino))
+            return act(what, *more)
+
+        return acting
+
+    monkeypatch.setattr("os.fsync", told("flush", os.fsync))
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(Path, name, told("move", getattr(Path, name)))
+    return found
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, order: list[tuple[str, int]]) -> None:
+    write_whole(tmp_path / "x.txt", lambda part: part.write_text("one"))
+    number = (tmp_path / "x.txt").stat().st_ino
+    assert order == [("flush", number), ("move", number)]
+
+
+def test_a_folder_is_on_the_disk_with_all_files_before_it_takes_its_place(tmp_path: Path, order: list[tuple[str, int]]) -> None:
+    folder = tmp_path / "one"
+    with folder_written_whole(folder) as part:
+        (part / "sub").mkdir()
+        (part / "sub" / "x.txt").write_text("one")
+        (part / "y.txt").write_text("two")
+        assert order == []
+    of = {name: (folder / name).stat().st_ino for name in ("", "sub", "sub/x.txt", "y.txt")}
+    assert [*order[:-2]] == [("flush", of[name]) for name in ("sub", "sub/x.txt", "y.txt", "")]
+    assert order[-2:] == [("move", of[""]), ("flush", tmp_path.stat().st_ino)]
+
+
+def test_the_old_folder_stands_whole_in_its_place_while_the_new_one_is_filled(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    for text in ("old", "new"):
+        with folder_written_whole(folder) as part:
+            (part / "x.txt").write_text(text)
+            assert names(folder) == ([] if text == "old" else ["x.txt"])
+            assert text == "old" or (folder / "x.txt").read_text() == "old"
+
+
+# Names that no file can have
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", LONG, "file/x"])
+def test_a_place_that_can_not_be_is_told_in_one_line_and_nothing_is_made(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("dear")
+    place = tmp_path / name
+
+    def folder() -> None:
+        with folder_written_whole(place):
+            pytest.fail("was made")
+
+    def one() -> None:
+        with only_one(place):
+            pytest.fail("was made")
+
+    attempts: list[Callable[[], None]] = [lambda: write_whole(place, Path.touch), folder, one, lambda: check_writable(place)]
+    for attempt in attempts:
+        with pytest.raises(RunError, match="can't be written: ") as refused:
+            attempt()
+        assert "\n" not in str(refused.value)
+    assert names(tmp_path) == ["file"]

@@ -264,7 +264,7 @@ def test_bytes_that_faiss_can_not_read_are_refused(copy: Path) -> None:
     from gaterec.index import _digest
 
     (copy / "index" / "index.faiss").write_bytes(b"no index at all")
-    change(bytes=15, digest=_digest(copy / "index" / "index.faiss"))(copy / "index")
+    change(bytes=15, digest=_digest(b"no index at all"))(copy / "index")
     with pytest.raises(RunError, match=r"index: is damaged: .*; build it again"):
         load(copy)
 

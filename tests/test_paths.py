@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gaterec.paths import check_regular, open_regular, read_bytes, read_text
+from gaterec.errors import SettingsError
+from gaterec.paths import check_regular, expanded, open_regular, read_bytes, read_text
 
 
 def a_socket(path: Path) -> None:
@@ -63,3 +64,27 @@ def test_links_to_regular_files_are_followed(tmp_path: Path) -> None:
     assert check_regular(tmp_path / "link").st_size == 7
     with pytest.raises(FileNotFoundError):
         read_text(tmp_path / "none")
+
+
+def test_a_tilde_is_a_home_folder_unless_something_has_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/of/one")
+    assert expanded("~/x", "out") == Path("/home/of/one/x")
+    assert expanded("x/~/y", "out") == Path("x/~/y")
+    assert expanded("./~/x", "out") == Path("~/x")
+    Path("~").mkdir()
+    assert expanded("~", "out") == Path("~")
+
+
+def test_a_home_of_no_user_is_told_and_the_remedy_helps() -> None:
+    with pytest.raises(
+        SettingsError, match=r"^out: ~nosuch/x: there is no home folder ~nosuch; write \./~nosuch/x for a folder of that name$"
+    ):
+        expanded("~nosuch/x", "out")
+    assert expanded("./~nosuch/x", "out") == Path("~nosuch/x")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "~\0", "\ud800"])
+def test_a_setting_with_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"^out: .*no file can have this name"):
+        expanded(name, "out")

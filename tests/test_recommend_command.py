@@ -139,7 +139,7 @@ def test_an_explanation_goes_to_a_file(saved: Path, tmp_path: Path, form: str, b
         (["recommend", "SAVED", "--users=@nowhere.parquet"], "users: nowhere.parquet: can't be read: No such file or directory\n"),
         (["recommend", "SAVED", "--users=@nowhere"], "users: nowhere: can't be read: No such file or directory\n"),
         (["recommend", "SAVED", "--users="], "users: expected ids, found none; give --users=ID,ID or --users=all"),
-        (["recommend", "SAVED", "--users=@/dev/null"], "users: /dev/null: expected ids, found none in it"),
+        (["recommend", "SAVED", "--users=@/dev/null"], "users: /dev/null: can't be read: expected a regular file, found a device"),
         (["recommend", "SAVED", "--users=u1", "--allow="], "allow: expected item ids, found none; leave it out where all items may come"),
         (["recommend", "SAVED", "--users=x", "--strict"], "user 'x': the run knows no such user"),
         (["recommend", "nowhere", "--users=x"], "nowhere: expected a run folder, or a folder of them, found no such folder"),

@@ -268,3 +268,15 @@ def test_what_differs_is_named() -> None:
     check_same("here", {"a": [1], "b": 2}, {"b": 2, "a": [1]})
     with pytest.raises(RunError, match=r"^here: belongs to another search: a was 1, is null; give another --out, or leave it out$"):
         check_same("here", {"a": 1}, {})
+
+
+@pytest.mark.parametrize("name", ["a?b", "{x}", "%20", "[v1]", "~", "file:", "#"])
+def test_a_search_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    one = study(storage_address(None, tmp_path / name), "a")
+    with pytest.raises(RunError, match="another process is running the search"):
+        study(storage_address(None, tmp_path / name), "a")
+    one.close()
+    study(storage_address(str(tmp_path / name / "trials.db"), tmp_path), "a").close()
+    assert {file.name for file in (tmp_path / name).iterdir()} == {"trials.db", "trials.db.lock"}
+    assert [file.name for file in tmp_path.iterdir()] == [name]

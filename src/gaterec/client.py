@@ -83,11 +83,15 @@ class Client:
         self, address: str, token: str | None = None, *, timeout: float = 10.0, transport: httpx.BaseTransport | None = None
     ) -> None:
         self.address = address.rstrip("/")
-        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        headers: Any = {} if token is None else {"authorization": f"Bearer {token}"}
         try:
-            self._http = httpx.Client(base_url=self.address, headers=headers, timeout=timeout, transport=transport)
+            url, headers = httpx.URL(self.address), httpx.Headers(headers)
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
             raise RequestError(f"address: {address}: {error}") from None
+        try:
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
+        except (ImportError, ValueError, httpx.InvalidURL):  # httpx has one for each way in which a proxy can be wrong
+            raise RequestError(f"address: {address}: HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is no address of a proxy; unset it") from None
 
     def __enter__(self) -> "Client":
         return self

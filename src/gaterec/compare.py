@@ -32,6 +32,7 @@ from gaterec.evaluate import describe_protocol, evaluate
 from gaterec.files import check_writable, only_one
 from gaterec.outcomes import Findings, Outcome, Summary, read_outcome
 from gaterec.page import write_page
+from gaterec.paths import expanded
 from gaterec.prepare import Prepared, prepare, truth_scorer
 from gaterec.settings import Evaluation, Settings
 from gaterec.significance import compare_all
@@ -103,8 +104,9 @@ def compare(
     display = Display(settings)
     for option, path in (("valid_latex", valid_latex), ("test_latex", test_latex)):
         if path is not None:
-            check_writable(Path(path).parent, option)
-    check_writable(*((Path(settings.checkpoint_dir),) if out is None else (Path(out), "out")))
+            check_writable(expanded(path, option).parent, option)
+    option, place = ("checkpoint_dir", settings.checkpoint_dir) if out is None else ("out", out)
+    check_writable(expanded(place, option), option)
     with display.stages() as tell:
         prepared = prepare(settings, frame, tell)
     if not len(prepared.test):
@@ -161,7 +163,7 @@ class _Matrix:
         findings = self.write(final=True)
         for part, path in latex.items():
             if path is not None:
-                tables.write_text(Path(path), tables.latex(findings, part))
+                tables.write_text(expanded(path, f"{part}_latex"), tables.latex(findings, part))
         self._tell_after(findings)
         return ComparisonResult(
             folder=self.folder,
@@ -325,11 +327,11 @@ def _protocol_notes(settings: Settings, test: Cases) -> list[str]:
 def _folder(settings: Settings, entries: Sequence[Entry], prepared: Prepared, out: str | Path | None) -> Path:
     """Where the comparison is; equal for equal entries on equal data, whatever the seeds."""
     if out is not None:
-        return Path(out).expanduser().absolute()
+        return expanded(out, "out").absolute()
     leave = SAME_BITS_ANYWAY | {"seed"}
     identity = [[e.label, {name: value for name, value in e.settings.as_dict().items() if name not in leave}] for e in entries]
     name = folder_name("compare", prepared.interactions.name, [identity, prepared.interactions.fingerprint()])
-    return Path(settings.checkpoint_dir).expanduser().absolute() / name
+    return expanded(settings.checkpoint_dir, "checkpoint_dir").absolute() / name
 
 
 def _cell(entry: Entry, seed: int, data: Path, folder: Path, prepared: Prepared) -> Cell:

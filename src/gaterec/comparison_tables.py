@@ -7,8 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gaterec.errors import RunError
-from gaterec.files import write_whole
+from gaterec.files import write_table, write_whole
 from gaterec.outcomes import Findings, Outcome, Spread, Summary
 from gaterec.output import visible
 from gaterec.page import shown_name
@@ -198,7 +197,4 @@ def write_parquet(path: Path, table: pl.DataFrame) -> None:
     Raises:
         RunError: it can't be written.
     """
-    try:
-        write_whole(path, table.write_parquet)
-    except pl.exceptions.PolarsError as error:
-        raise RunError(f"{path}: can't be written: {str(error).splitlines()[0]}") from None
+    write_whole(path, lambda part: write_table(table, part))

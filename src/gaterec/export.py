@@ -9,6 +9,7 @@ behind each row's last event alone; where a model's own code knows only all quer
 stands here in plain words (PLAIN).
 """
 
+import io
 import json
 import logging
 import warnings
@@ -26,9 +27,10 @@ import gaterec
 from gaterec.checkpoint import LoadedRun, newest_run
 from gaterec.display import Display
 from gaterec.errors import RunError, SettingsError, nearest
-from gaterec.files import folder_written_whole, in_the_way, read_tensors, write_tensors
+from gaterec.files import folder_written_whole, in_the_way, read_table, read_tensors, write_table, write_tensors
 from gaterec.models.encoder import SequenceEncoder, masked_bias
 from gaterec.models.hgn import HGN
+from gaterec.paths import check_regular, read_bytes, read_text
 from gaterec.recommend import Person, Recommender, load
 
 FORMATS = ("onnx", "parquet", "numpy")
@@ -150,8 +152,9 @@ class OnnxEncoder:
 
     def __init__(self, folder: Path, session: Any, about: dict[str, Any]) -> None:
         self.folder, self.about, self._session = folder, about, session
-        self.items, self.users = pl.read_parquet(folder / "items.parquet"), pl.read_parquet(folder / "users.parquet")
-        self.table, self.bias = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("table", "bias"))
+        self.items = read_table(folder / "items.parquet", about["items"])
+        self.users = read_table(folder / "users.parquet")
+        self.table, self.bias = (np.load(io.BytesIO(read_bytes(folder / f"{name}.npy")), allow_pickle=False) for name in ("table", "bias"))
 
     def queries(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """(B,) int64 numbers of people, 0 for somebody unknown, and (B, T) int64 of at most L events, 0 to the right of them -> (B, D) float32."""
@@ -171,9 +174,11 @@ def load_onnx(folder: str | Path) -> OnnxEncoder:
     (runtime,) = _packages("onnxruntime")
     folder = Path(folder)
     try:
-        about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+        about = json.loads(read_text(folder / "export.json"))
         options = runtime.SessionOptions()
         options.log_severity_level = 3
+        for file in folder.glob("encoder.onnx*"):  # with its data, which may be in a file of its own
+            check_regular(file)
         encoder = OnnxEncoder(folder, runtime.InferenceSession(str(folder / "encoder.onnx"), options, ["CPUExecutionProvider"]), about)
         reference, _ = read_tensors(folder / "reference.safetensors")
         users, items, queries = (reference[name].numpy() for name in ("users", "items", "queries"))
@@ -200,21 +205,18 @@ def _items(recommender: Recommender, kind: str, part: Path) -> dict[str, Any]:
     ids = pl.DataFrame({"number": np.arange(1, len(weight)), "id": run.items.to_series(0)[1:]})
     if recommender.titles is not None:
         ids = ids.with_columns(recommender.titles[1:].alias("title"))
-    try:
-        if kind == "numpy":
-            np.save(part / "vectors.npy", vectors, allow_pickle=False)
-            ids.write_csv(part / "items.csv")
-        else:
-            columns = [pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1]))]
-            columns += [pl.Series("bias", whole[1:].numpy())] if kind == "onnx" else []
-            ids.with_columns(columns).write_parquet(part / "items.parquet")
-        if kind == "onnx":
-            np.save(part / "table.npy", weight.numpy(), allow_pickle=False)
-            np.save(part / "bias.npy", whole.numpy(), allow_pickle=False)
-            users = pl.DataFrame({"number": np.arange(len(run.users)), "id": run.users.to_series(0)})
-            users.filter(pl.Series(recommender.trained)).write_parquet(part / "users.parquet")
-    except pl.exceptions.PolarsError as error:
-        raise OSError(str(error).splitlines()[0]) from None
+    if kind == "numpy":
+        np.save(part / "vectors.npy", vectors, allow_pickle=False)
+        (part / "items.csv").write_text(ids.write_csv(), encoding="utf-8")
+    else:
+        columns = [pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1]))]
+        columns += [pl.Series("bias", whole[1:].numpy())] if kind == "onnx" else []
+        write_table(ids.with_columns(columns), part / "items.parquet")
+    if kind == "onnx":
+        np.save(part / "table.npy", weight.numpy(), allow_pickle=False)
+        np.save(part / "bias.npy", whole.numpy(), allow_pickle=False)
+        users = pl.DataFrame({"number": np.arange(len(run.users)), "id": run.users.to_series(0)})
+        write_table(users.filter(pl.Series(recommender.trained)), part / "users.parquet")
     return {
         "format": kind,
         "gaterec": gaterec.__version__,

@@ -32,11 +32,12 @@ from gaterec.data.interactions import Interactions
 from gaterec.display import Display
 from gaterec.errors import RunError, SettingsError, nearest
 from gaterec.evaluate import EncoderScorer
-from gaterec.files import digest_of, folder_written_whole
+from gaterec.files import folder_written_whole, reason
 from gaterec.kernels.best import Catalogue
 from gaterec.kernels.ranking import products
 from gaterec.models import model_class
 from gaterec.models.encoder import masked_bias
+from gaterec.paths import check_regular, read_bytes, read_text
 from gaterec.request import Restriction
 
 FORMAT = 1
@@ -264,14 +265,15 @@ def write_index(run: LoadedRun, kind: str, tell: Tell = lambda text: None) -> di
     """
     check(kind, run.settings.model, len(run.items) - 1)
     index = build(kind, *run.model.item_table(), _queries(run), tell)
-    about = {**index.about, "weights": digest_of(run.folder / "weights.safetensors")}
+    about = {**index.about, "weights": run.digest}
     tell("writing")
     with folder_written_whole(run.folder / "index") as part:
         try:
             _faiss().write_index(index._index, str(part / "index.faiss"))
         except RuntimeError as error:
-            raise OSError(_first_line(error)) from None
-        about |= {"bytes": (part / "index.faiss").stat().st_size, "digest": _digest(part / "index.faiss")}
+            raise OSError(reason(error)) from None
+        content = read_bytes(part / "index.faiss")
+        about |= {"bytes": len(content), "digest": _digest(content)}
         (part / "index.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return about
 
@@ -288,24 +290,26 @@ def read_index(run: LoadedRun) -> Index | None:
         return None
     again = f"build it again: gaterec index {run.folder}"
     try:
-        about = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        about = json.loads(read_text(folder / "index.json"))
         newer, weights, kind = about["format"] > FORMAT, about["weights"], str(about["kind"])
         wanted = [about["bytes"], about["digest"]]
         effort = int(about["effort"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RunError(f"{folder}: is not whole: {_first_line(error)}; {again}") from None
+        raise RunError(f"{folder}: is not whole: {reason(error)}; {again}") from None
     if newer:
         raise RunError(f"{folder}: was written by a newer gaterec, in format {about['format']}; upgrade it, or {again}")
-    if weights != digest_of(run.folder / "weights.safetensors"):
+    if weights != run.digest:
         raise RunError(f"{folder}: belongs to other weights than the run's; {again}")
     faiss, (weight, bias) = _faiss(), run.model.item_table()
     try:
-        file = folder / "index.faiss"
-        if [file.stat().st_size, _digest(file)] != wanted:
+        if check_regular(folder / "index.faiss").st_size != wanted[0]:
             raise RuntimeError("index.faiss is not the file that was written with it")
-        index = faiss.read_index(str(file))
+        content = read_bytes(folder / "index.faiss")  # FAISS itself would read it a second time, when it may be another file
+        if [len(content), _digest(content)] != wanted:
+            raise RuntimeError("index.faiss is not the file that was written with it")
+        index = faiss.deserialize_index(np.frombuffer(content, dtype=np.uint8))
     except (OSError, RuntimeError) as error:
-        raise RunError(f"{folder}: is damaged: {_first_line(error)}; {again}") from None
+        raise RunError(f"{folder}: is damaged: {reason(error)}; {again}") from None
     made = {"hnsw": faiss.IndexHNSWFlat, "ivf": faiss.IndexIVFFlat}.get(kind)
     if made is None or not isinstance(index, made) or (index.ntotal, index.d) != (len(weight) - 1, weight.shape[1] + 2) or effort < 1:
         raise RunError(f"{folder}: is damaged: its files don't fit together; {again}")
@@ -371,13 +375,8 @@ def _milliseconds(search: Callable[[Tensor], object], queries: list[Tensor]) -> 
     return 1000 * float(np.median(times))
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _faiss(where: str = "index") -> Any:

@@ -16,6 +16,8 @@ from gaterec.cells import MEASURED, Cell
 from gaterec.checkpoint import read_info
 from gaterec.errors import RunError
 from gaterec.evaluate import Judgement
+from gaterec.files import read_table, reason
+from gaterec.paths import read_text
 from gaterec.prepare import Prepared
 from gaterec.report import SliceRow
 from gaterec.settings import Settings, split_metric
@@ -69,19 +71,13 @@ def read_outcome(cell: Cell, prepared: Prepared) -> Outcome:
     Raises:
         RunError: its folder is damaged.
     """
-    info = read_info(cell.folder)
+    info, cases = read_info(cell.folder), prepared.test
     try:
-        measured = json.loads((cell.folder / MEASURED).read_text(encoding="utf-8"))
-        ranks = torch.from_numpy(
-            pl.read_parquet(cell.folder / "ranks.parquet")["rank"].fill_null(metrics.MISSED).cast(pl.Int64).to_numpy().copy()
-        )
+        measured = json.loads(read_text(cell.folder / MEASURED))
+        table = read_table(cell.folder / "ranks.parquet", len(cases.relevant))
+        ranks = torch.from_numpy(table["rank"].fill_null(metrics.MISSED).cast(pl.Int64).to_numpy().copy())
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{cell.folder}: is damaged: {str(error).splitlines()[0]}; remove it, and it is trained anew") from None
-    cases = prepared.test
-    if len(ranks) != len(cases.relevant):
-        raise RunError(
-            f"{cell.folder}: is damaged: expected the ranks of {len(cases.relevant):,} right answers, found {len(ranks):,}; remove it, and it is trained anew"
-        )
+        raise RunError(f"{cell.folder}: is damaged: {reason(error)}; remove it, and it is trained anew") from None
     judgement = Judgement({}, cases, ranks, torch.full((len(cases),), len(prepared.interactions.items) - 1))
     cutoff = cutoff_near_ten(cell.settings)
     slices = slice_rows(judgement, prepared.interactions, prepared.counts.numpy(), cutoff)

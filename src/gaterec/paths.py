@@ -6,6 +6,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from gaterec.errors import SettingsError
+
 KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -15,6 +17,34 @@ KINDS = (
 )
 
 
+def check_name(path: str | Path) -> None:
+    """Raise OSError where no file can have this name: a NUL character in it, or one that the file system cannot encode."""
+    try:
+        if b"\0" not in os.fsencode(path):
+            return
+    except UnicodeEncodeError:
+        pass
+    raise OSError(errno.EINVAL, "no file can have this name", str(path))
+
+
+def expanded(path: str | Path, setting: str) -> Path:
+    """The path that a setting names. As in a shell, `~` or `~user` at its beginning is a home folder, unless something is there under that very
+    name; `./~` is always a name.
+
+    Raises:
+        SettingsError: there is no such user, or no file can have this name.
+    """
+    text = str(path)
+    try:
+        check_name(text)
+        return Path(text) if not text.startswith("~") or os.path.lexists(text) else Path(text).expanduser()
+    except OSError as error:
+        raise SettingsError(f"{setting}: {text}: {error.strerror}") from None
+    except RuntimeError:
+        user = text.partition("/")[0]
+        raise SettingsError(f"{setting}: {text}: there is no home folder {user}; write ./{text} for a folder of that name") from None
+
+
 def check_regular(path: str | Path) -> os.stat_result:
     """The size and times of a regular file, which is not opened; symbolic links are followed.
 
@@ -22,10 +52,8 @@ def check_regular(path: str | Path) -> os.stat_result:
         OSError: there is no such file, no file can have this name, or it is a folder, a named pipe, a socket or a device, which
             could block or never end; `strerror` says which.
     """
-    try:
-        found = Path(path).stat()
-    except ValueError:  # a NUL character, or one that the file system cannot encode
-        raise OSError(errno.EINVAL, "no file can have this name", str(path)) from None
+    check_name(path)
+    found = Path(path).stat()
     _check_kind(found, path)
     return found
 
@@ -53,7 +81,20 @@ def read_bytes(path: str | Path) -> bytes:
         OSError: as check_regular.
     """
     with open_regular(path) as file:
-        return file.read()
+        return read_all(file)
+
+
+def read_all(file: BinaryIO) -> bytes:
+    """What is left of a regular file, as long as it is now.
+
+    Raises:
+        OSError: it can't be read, or does not fit into memory.
+    """
+    size = os.fstat(file.fileno()).st_size - file.tell()
+    try:
+        return file.read(size)
+    except MemoryError:
+        raise OSError(errno.ENOMEM, f"its {size:,} bytes do not fit into memory") from None
 
 
 def read_text(path: str | Path, encoding: str = "utf-8") -> str:

@@ -6,12 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from gaterec.checkpoint import newest_run
+from gaterec.checkpoint import left_beside, newest_run
 from gaterec.display import Display
 from gaterec.errors import SettingsError
 from gaterec.explain import EXACT
 from gaterec.explain import explain as explanation
-from gaterec.files import reason
+from gaterec.files import read_table, reason
+from gaterec.paths import read_bytes, read_text
 from gaterec.recommend import Recommender, empty_note, load
 from gaterec.streaming import FILE, values
 
@@ -70,6 +71,8 @@ def recommend(
         "strict": strict,
         "diversity": diversity,
     }
+    for line in left_beside(folder):
+        display.warn(line)
     if out is not None:
         ids = [] if asked is None else asked
         with display.users(len(ids)) as tell:
@@ -120,12 +123,13 @@ def _people(recommender: Recommender, text: str) -> Sequence[str] | pl.Series:
     file = Path(text[1:])
     try:
         if file.suffix == ".parquet":
-            ids = pl.read_parquet(file, columns=[0]).to_series(0)
+            ids = read_table(file, columns=[0]).to_series(0)
         elif file.suffix in {".csv", ".tsv"}:
-            ids = pl.read_csv(file, columns=[0], infer_schema=False, separator="\t" if file.suffix == ".tsv" else ",").to_series(0)
+            separator = "\t" if file.suffix == ".tsv" else ","
+            ids = pl.read_csv(read_bytes(file), columns=[0], infer_schema=False, separator=separator).to_series(0)
         else:
-            ids = pl.Series([line.strip() for line in file.read_text(encoding="utf-8").splitlines()], dtype=pl.String)
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+            ids = pl.Series([line.strip() for line in read_text(file).splitlines()], dtype=pl.String)
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise SettingsError(f"users: {file}: can't be read: {reason(error)}") from None
     ids = ids.cast(pl.String)
     ids = ids.filter(ids != "")

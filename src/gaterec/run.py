@@ -12,6 +12,7 @@ from gaterec.checkpoint import (
     LoadedRun,
     clear_states,
     environment,
+    left_beside,
     load_run,
     read_info,
     run_name,
@@ -22,12 +23,13 @@ from gaterec.data.prepared import PreparedLog, check_target, prepare_log, prepar
 from gaterec.display import Display
 from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.evaluate import Judgement, describe_protocol, evaluate
-from gaterec.files import check_writable, folder_written_whole
+from gaterec.files import check_writable, folder_written_whole, sweep
 from gaterec.index import check, in_words, write_index
 from gaterec.loggers import make_loggers
 from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
+from gaterec.paths import expanded
 from gaterec.preflight import Preflight
 from gaterec.prepare import Prepared, prepare, scorer_for, truth_scorer
 from gaterec.report import Epoch, Report, write_report
@@ -89,14 +91,17 @@ def run(
     settings = settings if frame is not None else with_prepared_settings(settings)
     display = Display(settings)
     device = pick_device(settings)
-    check_writable(Path(settings.checkpoint_dir))
+    saved = expanded(settings.checkpoint_dir, "checkpoint_dir")
+    check_writable(saved)
+    for line in sweep(saved):
+        display.warn(line)
     with display.stages() as tell:
         prepared = prepare(settings, frame, tell)
     _tell_data(display, prepared, device)
     if settings.index != "none":
         check(settings.index, settings.model, len(prepared.interactions.items) - 1)
     fingerprint = prepared.interactions.fingerprint()
-    folder = Path(settings.checkpoint_dir) / run_name(settings, prepared.interactions.name, fingerprint)
+    folder = saved / run_name(settings, prepared.interactions.name, fingerprint)
     if resume and folder.exists():
         display.line(f"{folder}: this run is finished already")
         clear_states(_states(folder))
@@ -153,6 +158,8 @@ def evaluate_run(
     settings = settings if frame is not None else with_prepared_settings(settings)
     _check_only_judging_changes(loaded, settings)
     display, device = Display(settings), pick_device(settings)
+    for line in left_beside(Path(folder)):
+        display.warn(line)
     try:
         with display.stages() as tell:
             prepared = prepare(settings, frame, tell)
@@ -206,7 +213,7 @@ def prepare_folder(
     settings = resolve(lambda kind: model_class(kind).Settings, None, dataset, files, config_dict, flags, MODELS)
     if settings.eval_args.order != "TO":
         raise SettingsError("eval_args.order: logs are prepared in order of time (TO), found RO; run on the log itself")
-    folder = Path(out).expanduser().absolute()
+    folder = expanded(out, "out").absolute()
     check_target(folder)
     if frame is None and prepared_folder(source, settings.data_path) is not None:
         raise DataError(f"{source}: is prepared already; expected a log")
@@ -369,7 +376,7 @@ def _write_folder(
     with folder_written_whole(folder) as part:
         write_run(part, model, interactions, users, items, per_answer, info)
         write_report(_report(settings, prepared, judgement, info), part / "report.html")
-        return None if settings.index == "none" else write_index(load_run(part), settings.index)
+        return None if settings.index == "none" else write_index(load_run(part, finished=False), settings.index)
 
 
 def _report(settings: Settings, prepared: Prepared, judgement: Judgement, info: dict[str, Any]) -> Report:

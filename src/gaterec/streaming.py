@@ -9,7 +9,7 @@ from typing import TypeVar
 import polars as pl
 
 from gaterec.errors import RequestError
-from gaterec.files import folder_written_whole, in_the_way
+from gaterec.files import folder_written_whole, in_the_way, write_table
 
 Thing = TypeVar("Thing")
 
@@ -54,7 +54,7 @@ def write_lists(
                 frames.append(lists(batch))
                 done += len(batch)
                 tell(done)
-            pl.concat(frames).write_parquet(part / f"part-{number:05d}.parquet")
+            write_table(pl.concat(frames), part / f"part-{number:05d}.parquet")
     return done
 
 

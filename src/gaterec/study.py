@@ -14,11 +14,13 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 
 from gaterec.addresses import first_line, shown
 from gaterec.errors import RunError, SettingsError
+from gaterec.paths import expanded
 from gaterec.space import Space
 from gaterec.train import hash_seed
 from gaterec.trials import State, Trial
@@ -218,10 +220,10 @@ def storage_address(storage: str | Path | None, folder: Path) -> tuple[str, bool
         SettingsError: it names another kind of database.
     """
     if storage is None:
-        return f"sqlite:///{folder / 'trials.db'}", True
+        return _address(folder.absolute() / "trials.db"), True
     text = str(storage)
     if "://" not in text:
-        return f"sqlite:///{Path(text).expanduser().absolute()}", True
+        return _address(expanded(text, "storage").absolute()), True
     kind, _, rest = text.partition("://")
     if kind == "sqlite" and rest.strip("/"):
         return text, True
@@ -232,6 +234,20 @@ def storage_address(storage: str | Path | None, folder: Path) -> tuple[str, bool
             raise SettingsError("storage: the driver for PostgreSQL is not installed; pip install 'gaterec[postgres]'") from None
         return f"postgresql+psycopg://{rest}", False
     raise SettingsError(f"storage: expected a file, or an address that begins with postgresql:// or sqlite:///, found {shown(text)}")
+
+
+def _address(file: Path) -> str:
+    """The address of an SQLite file, whatever its name.
+
+    Raises:
+        SettingsError: this version of SQLAlchemy, or Optuna, which takes braces for places to fill in, has no address for it.
+    """
+    from sqlalchemy import make_url
+
+    for text in (str(file), quote(str(file))):
+        if not set("{}") & set(text) and make_url(f"sqlite:///{text}").database == str(file):
+            return f"sqlite:///{text}"
+    raise SettingsError(f"storage: {file}: expected a path without ?, %, {{ and }}; give another --storage")
 
 
 def check_same(where: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ The same search goes on where it was killed, and takes up more trials when asked
 """
 
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -31,6 +32,7 @@ from gaterec.errors import RunError, SettingsError, nearest
 from gaterec.files import check_writable, only_one
 from gaterec.models import MODELS, model_class
 from gaterec.page import write_page
+from gaterec.paths import expanded, read_text
 from gaterec.plan import COSTS, Plan
 from gaterec.prepare import Prepared, prepare
 from gaterec.search import Leader
@@ -124,10 +126,12 @@ def tune(
         )
     limit = _limit(searched, how)
     display = Display(settings)
-    check_writable(*((Path(settings.checkpoint_dir),) if out is None else (Path(out), "out")))
+    option, saved = ("checkpoint_dir", settings.checkpoint_dir) if out is None else ("out", out)
+    parent = expanded(saved, option).absolute()
+    check_writable(parent, option)
     for option, path in (("output_file", output_file), ("display_file", display_file)):
         if path is not None:
-            check_writable(Path(path).parent, option)
+            check_writable(expanded(path, option).parent, option)
     with display.stages() as tell:
         prepared = prepare(settings, data, tell)
     if not len(prepared.valid):
@@ -135,7 +139,7 @@ def tune(
         raise SettingsError(f"eval_args: nothing is held out for validation under split {split}, so there is nothing to choose by")
     identity = _identity(searched, how, settings, prepared)
     name = folder_name(f"tune-{settings.model}", prepared.interactions.name, [identity])
-    folder = (Path(settings.checkpoint_dir) / name if out is None else Path(out)).expanduser().absolute()
+    folder = parent / name if out is None else parent
     _check_place(folder)
     with only_one(folder):
         _remember(folder / "search.json", identity)
@@ -326,9 +330,9 @@ class _Tuning:
         write_text(folder / "hyper.result", result)
         write_page(page, folder / "tune.html")
         if (copy := self.copies["hyper.result"]) is not None:
-            write_text(Path(copy), result)
+            write_text(expanded(copy, "output_file"), result)
         if (copy := self.copies["tune.html"]) is not None:
-            write_page(page, Path(copy))
+            write_page(page, expanded(copy, "display_file"))
         score = f"{self.settings.valid_metric} {best.score:.{self.settings.metric_decimal_place}f} on validation"
         head = f"# The winner of {counted(len(found.trials), 'trial')}: trial {best.number}, {score}\n"
         write_text(folder / "best.yaml", head + yaml.safe_dump(_plain(self.best_settings), sort_keys=False, allow_unicode=True))
@@ -479,9 +483,9 @@ def _check_files(named: Mapping[str, str | Path | None]) -> None:
     for option, name in named.items():
         if name is None:
             continue
-        if Path(name).is_dir():
+        place = Path(os.path.realpath(expanded(name, option)))
+        if place.is_dir():
             raise SettingsError(f"{option}: expected a file, found the folder {name}")
-        place = Path(name).expanduser().resolve()
         if place in seen:
             raise SettingsError(f"{option}: is the file of {seen[place]} too, {name}; give another")
         seen[place] = option
@@ -490,7 +494,7 @@ def _check_files(named: Mapping[str, str | Path | None]) -> None:
 def _remember(file: Path, identity: Mapping[str, Any]) -> None:
     """Write what is searched into the folder, or see that it is what was searched there before."""
     try:
-        before = json.loads(file.read_text(encoding="utf-8"))
+        before = json.loads(read_text(file))
     except FileNotFoundError:
         write_text(file, json.dumps(identity, indent=1, ensure_ascii=False) + "\n")
         return

@@ -13,11 +13,13 @@ import polars as pl
 import pytest
 import torch
 
+from gaterec.client import Client, ServerError
 from gaterec.errors import RunError
 from gaterec.files import read_tensors, write_tensors
 from gaterec.serve.live import Live, read
 from tests.serve.conftest import Make
 from tests.serve.test_app import problem
+from tests.servers import serving
 
 
 @pytest.fixture
@@ -36,8 +38,15 @@ def add(runs: Path, name: str) -> Path:
     return new
 
 
+def unbind(run: Path) -> None:
+    """Without the digests that bind files to each other, as runs of an older gaterec are."""
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({name: value for name, value in info.items() if name != "digests"}))
+
+
 def damage(run: Path) -> None:
     """Weights that are whole, and no numbers."""
+    unbind(run)
     tensors, about = read_tensors(run / "weights.safetensors")
     write_tensors(run / "weights.safetensors", {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()}, about)
 
@@ -81,6 +90,7 @@ def test_a_run_whose_users_have_no_numbers_is_refused(runs: Path) -> None:
     tensors[name] = torch.full_like(tensors[name], torch.nan)
     tensors[name][0] = 0.0
     write_tensors(new / "weights.safetensors", tensors, about)
+    unbind(new)
     with pytest.raises(RunError, match="users: can't answer: its scores are no numbers"):
         live.reload()
 
@@ -202,6 +212,7 @@ def test_events_of_items_that_the_new_run_does_not_know_are_left_out(runs: Path,
         new = add(runs, "second")
         items = pl.read_parquet(new / "items.parquet")
         items.with_columns(pl.col("item_id").replace("i3", "renamed")).write_parquet(new / "items.parquet")
+        unbind(new)
         client.post("/reload")
         person = client.get("/users/stranger").json()
         assert [row["item"] for row in person["history"]] == ["i4"]
@@ -229,3 +240,51 @@ def test_a_run_that_is_copied_slowly_is_taken_when_it_is_whole(runs: Path, make:
         while client.get("/version").json()["model"] != "second" and time.monotonic() < until:
             time.sleep(0.02)
         assert client.get("/version").json()["model"] == "second"
+
+
+def test_a_server_serves_finished_runs_alone_and_what_is_done_to_their_files_changes_no_answer(runs: Path, tmp_path: Path) -> None:
+    """A real server of a folder whose name is a pattern, with a newer run that is half written, and files that are written over in place."""
+    folder = runs.rename(tmp_path / "[v1]")
+    left = add(folder, ".first.0123abcd.part")
+    damage(left)
+    add(folder, ".second.0123abcd.old")
+
+    def answers(client: Client) -> list[object]:
+        return [
+            client.recommend("u7"),
+            client.recommend(history=["i3"]),
+            client.explain("i7", "u7"),
+            client.similar("i3"),
+            client.items("film"),
+        ]
+
+    with serving(folder, tmp_path / "events.db", "--watch=0.05") as running, Client(running.address) as client:
+        before = answers(client)
+        for file in (folder / "first").iterdir():
+            size = file.stat().st_size
+            with file.open("rb+") as stream:
+                stream.write(b"\x7f" * size)
+        assert answers(client) == before
+        for file in (folder / "first").iterdir():
+            os.truncate(file, 0)
+        assert answers(client) == before
+        with pytest.raises(ServerError) as refused:
+            client.reload()
+        assert (refused.value.status, refused.value.name) == (409, "urn:gaterec:problem:run")
+        for file in (folder / "first").iterdir():
+            file.unlink()
+            os.mkfifo(file)  # no look at it may wait
+        with pytest.raises(ServerError, match="regular file"):
+            client.reload()
+        assert answers(client) == before
+        running.process.terminate()
+        assert running.process.wait(30) == 0
+
+
+def test_what_was_left_over_is_told_when_a_server_begins(runs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    left = add(runs, ".first.0123abcd.part")
+    with caplog.at_level("WARNING"):
+        assert Live(runs).current.name == "first"
+    assert [record.message for record in caplog.records] == [
+        f"{left}: was left by a process that was stopped, and is not read; the next command that writes there removes it"
+    ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaterec.checkpoint import newest_run
+from gaterec.checkpoint import left_beside, newest_run
 from gaterec.errors import GaterecError, RequestError, RunError
 from gaterec.recommend import Recommender, load
 from gaterec.serve.catalogue import find_items, item_answer, model_answer
@@ -58,6 +58,8 @@ class Live:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.current = read(folder)
+        for line in left_beside(folder):
+            LOG.warning("%s", line)
 
     def reload(self) -> tuple[Loaded, Loaded]:
         """Take the newest run of the folder; answers it and the one before. It is loaded beside the one that answers, which needs the memory of both.
