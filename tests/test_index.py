@@ -16,7 +16,7 @@ import torch
 import gaterec as library
 from gaterec.checkpoint import load_run
 from gaterec.errors import GaterecError, RunError, SettingsError
-from gaterec.index import Index, build, equally_long, exact_best, exact_scores, read_index, recall, write_index
+from gaterec.index import Index, _milliseconds, build, equally_long, exact_best, exact_scores, in_words, read_index, recall, write_index
 from gaterec.models.encoder import masked_bias
 from gaterec.recommend import Recommender, load
 from tests.commands import TINY, gaterec, write_log
@@ -331,3 +331,17 @@ def test_a_run_of_just_enough_items_gets_an_index_and_one_of_an_item_less_does_n
         write_index(load_run(copy), "ivf")
     monkeypatch.setattr("gaterec.index.SMALLEST", ITEMS)
     write_index(load_run(copy), "ivf")
+
+
+def test_the_time_of_a_query_is_that_of_searches_which_were_made() -> None:
+    asked: list[torch.Tensor] = []
+    queries = list(torch.randn(3, 4))
+    assert _milliseconds(asked.append, queries) >= 0
+    assert all(found is query for found, query in zip(asked, queries, strict=True))
+
+
+@pytest.mark.parametrize(("recall", "short"), [(0.949, True), (0.95, False), (0.951, False)])
+def test_a_recall_of_exactly_what_it_should_be_is_not_called_less(recall: float, short: bool) -> None:
+    about = {"kind": "ivf", "effort": 3, "recall": recall, "items": 1, "queries": 1, "seconds_to_build": 1.0}
+    told = in_words({**about, "milliseconds": 1.0, "milliseconds_exact": 1.0})
+    assert ("less than the 95% that it should have" in told) == short
