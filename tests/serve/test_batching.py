@@ -136,7 +136,7 @@ def test_closing_answers_what_waits_and_refuses_the_rest() -> None:
         with pytest.raises(BusyError, match="going down"):
             await batcher.ask(4, 10)
         work.go.set()
-        assert await asyncio.wait_for(asyncio.gather(first, second), 10) == [0, 20]
+        assert list(await asyncio.wait_for(asyncio.gather(first, second), 10)) == [0, 20]
         await closing
 
     before = threading.active_count()
