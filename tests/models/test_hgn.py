@@ -177,8 +177,9 @@ def test_no_weight_no_penalty() -> None:
     assert make(3).penalty(torch.tensor([1]), torch.tensor([[1]]), torch.tensor([[1]])) is None
 
 
-def test_penalty_equals_the_plain_sum_of_norms() -> None:
-    model = make(3, reg_weight=(0.3, 0.07))
+@pytest.mark.parametrize(("gate", "embedding"), [(0.3, 0.07), (0.3, 0.0), (0.0, 0.07)])
+def test_penalty_equals_the_plain_sum_of_norms(gate: float, embedding: float) -> None:
+    model = make(3, reg_weight=(gate, embedding))
     users, items, targets = torch.tensor([1, 2]), torch.tensor([[1, 2, 0], [3, 3, 4]]), torch.tensor([[2], [5], [6]])
     gates = [model.feature_item.weight, model.feature_user.weight, model.instance_item.weight, model.instance_user.weight]
     looked_up = [
@@ -186,8 +187,8 @@ def test_penalty_equals_the_plain_sum_of_norms() -> None:
         [model.item.weight[i] for i in (1, 2, 0, 3, 3, 4)],
         [model.output.weight[i] for i in (2, 5, 6)],
     ]
-    expected = 0.3 * sum(float((weight.detach() ** 2).sum()) ** 0.5 for weight in gates)
-    expected += 0.07 * sum(sum(float((vector.detach() ** 2).sum()) for vector in vectors) ** 0.5 for vectors in looked_up)
+    expected = gate * sum(float((weight.detach() ** 2).sum()) ** 0.5 for weight in gates)
+    expected += embedding * sum(sum(float((vector.detach() ** 2).sum()) for vector in vectors) ** 0.5 for vectors in looked_up)
     penalty = model.penalty(users, items, targets)
     assert penalty is not None
     assert float(penalty.detach()) == pytest.approx(expected, rel=1e-12)
