@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -283,11 +284,20 @@ def test_a_deletion_leaves_no_byte_in_the_files(tmp_path: Path) -> None:
         gone = events[0].user
         people.remove(gone)
         assert any(gone.encode() in file.read_bytes() for file in tmp_path.iterdir()), turn
+        add(store, Event(people[0], "without an id", -1.5))
+        others = rows(tmp_path / "events.db", gone)
         assert store.delete(gone).events > 0
+        assert rows(tmp_path / "events.db", gone) == others
         for file in tmp_path.iterdir():
             assert gone.encode() not in file.read_bytes(), f"{file.name} still has {gone}"
         assert store.forgotten([gone]) == {gone}
     store.close()
+
+
+def rows(file: Path, user: str) -> list[Any]:
+    """All rows of all other users."""
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute("SELECT * FROM events WHERE user_id <> ? ORDER BY user_id, seq", (user,)).fetchall()
 
 
 def test_a_deletion_that_a_reader_kept_from_clearing_the_files_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

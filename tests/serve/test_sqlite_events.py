@@ -199,6 +199,33 @@ def test_a_file_that_was_made_read_only_is_noticed(stores: Callable[[], EventSto
     store.close()
 
 
+def test_a_store_that_is_back_is_used_when_every_connection_and_every_process_let_go_of_it(
+    stores: Callable[[], EventStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stores()
+    go, thread = held(store)  # a connection to the file that is moved away
+    undo = move_away(tmp_path / "events.db")
+    assert not store.alive()
+    undo()
+    monkeypatch.setattr("gaterec.serve.events.LOST", 0.0)
+    assert not store.alive()
+    go.set()
+    thread.join()
+    monkeypatch.setattr("gaterec.serve.events.LOST", 1000.0)  # other processes may not have noticed
+    assert not store.alive()
+    monkeypatch.setattr("gaterec.serve.events.LOST", 0.0)
+    assert store.alive()
+    store.close()
+
+
+def test_a_store_that_does_not_answer_is_not_ready(stores: Callable[[], EventStore], monkeypatch: pytest.MonkeyPatch) -> None:
+    store = stores()
+    assert store.alive()
+    monkeypatch.setattr("gaterec.serve.events.SILENCE", -1.0)
+    assert "has not answered for" in (store.fault or "")
+    store.close()
+
+
 @pytest.mark.parametrize("how", ["copied over it", "moved to its place"])
 def test_a_file_that_takes_the_place_of_a_served_one_is_not_changed(how: str, stores: Callable[[], EventStore], tmp_path: Path) -> None:
     """SQLite would write the log of the first into the other, when the store is closed or when it is opened again."""

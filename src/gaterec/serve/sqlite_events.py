@@ -63,7 +63,7 @@ ITEMS_OF = """
     SELECT item_id FROM (SELECT * FROM {} WHERE user_id = ? ORDER BY timestamp DESC, seq DESC LIMIT ?) ORDER BY timestamp, seq
 """
 WITHOUT_USER = (
-    "CREATE TEMP TABLE others AS SELECT * FROM {} WHERE user_id <> ? ORDER BY seq",
+    "CREATE TEMP TABLE others AS SELECT * FROM {} WHERE user_id <> ?",
     "DELETE FROM {}",  # without WHERE: every page is cleared and given back
     "INSERT INTO {} SELECT * FROM others ORDER BY seq",
     "DROP TABLE others",
