@@ -264,7 +264,7 @@ def test_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 DIVERGING = (*TINY[1:], "--epochs=9", "--learner=sgd", "--reg_weight=[9,9]", "--train_batch_size=16", "--seeds=1")
 """With a learning rate beyond all reason."""
-FOUR_FORMS = "expected `choice [a,b,...]` or `uniform low,high` or `quniform low,high,q` or `loguniform ln(low),ln(high)`"
+FOUR_FORMS = "expected `choice [a,b,...]` or `uniform low,high` or `quniform low,high,q` or `loguniform ln(low),ln(high)` or `loguniform_values low,high`"
 RATES = "learning_rate choice [0.01,0.02]\n"
 
 
@@ -305,26 +305,22 @@ def refused_search(tmp_path: Path, space: str | bytes | None, *arguments: object
         ("learning_rate chioce [1,2]\n", f"hyper.test:1: learning_rate: {FOUR_FORMS}, found 'chioce'; did you mean choice?"),
         (
             "learning_rat choice [0.01,0.02]\n",
-            "search space: learning_rat=0.01: there is no such setting; did you mean learning_rate?",
+            "hyper.test:1: learning_rat=0.01: there is no such setting; did you mean learning_rate?",
         ),
         (
             "learning_rate uniform 0.5,0.1\n",
-            "hyper.test:1: learning_rate: expected the low end below the high end, found 0.5 and 0.1; write low,high",
-        ),
-        (
-            "learning_rate choice [0.01]\n",
-            "hyper.test: there is nothing to choose: expected two values of a setting at least, found one of each",
+            "hyper.test:1: learning_rate: expected the low end below the high end, found 0.5 and 0.1; write `uniform 0.1,0.5`",
         ),
         ("learning_rate choice []\n", "hyper.test:1: learning_rate: expected a list of one value or more after choice, found none"),
         ("", "hyper.test: there is nothing to choose: expected at least one setting with its values, found none"),
-        ("learning_rate choice [0.01,-5]\n", "search space: learning_rate=-5: expected a number greater than 0, found -5"),
-        ("pooling_type choice [average,maxx]\n", "search space: pooling_type='maxx': expected 'average' or 'max', found 'maxx'"),
+        ("learning_rate choice [0.01,-5]\n", "hyper.test:1: learning_rate=-5: expected a number greater than 0, found -5"),
+        ("pooling_type choice [average,maxx]\n", "hyper.test:1: pooling_type='maxx': expected 'average' or 'max', found 'maxx'"),
         (
             "train_batch_size uniform 1,2\n",
-            "search space: train_batch_size=1.618033988749895: expected a valid integer, got a number with a fractional part, "
-            "found 1.618033988749895",
+            "hyper.test:1: train_batch_size=1.618033988749895: expected a valid integer, got a number with a fractional part, "
+            "found 1.618033988749895; for whole numbers write `quniform 1,2,1`",
         ),
-        ("k choice [5,10]\n", "search space: k=5: k is a setting of ItemKNN, and HGN does not have it. HGN has: "),
+        ("k choice [5,10]\n", "hyper.test:1: k=5: k is a setting of ItemKNN, and HGN does not have it. HGN has: "),
         (
             "MAX_ITEM_LIST_LENGTH quniform 1,200,1\ntrain_batch_size quniform 1,200,1\n",
             "search space: the grid has 40,000 points, more than 10,000; say --yes to try them all, --trials=N for the first N, "
@@ -357,14 +353,14 @@ def test_code_in_a_space_is_not_run(tmp_path: Path, space: str) -> None:
 @pytest.mark.parametrize("name", ["topk", "seed", "eval_args", "data_path", "protocol", "metric_decimal_place"])
 def test_settings_that_must_not_be_searched(tmp_path: Path, name: str) -> None:
     assert refused_search(tmp_path, f"{name} choice [1,2]\n") == (
-        f"search space: {name}: can't be searched, as it makes no model better, but decides what is measured, where, or how it looks; "
+        f"hyper.test:1: {name}: can't be searched, as it makes no model better, but decides what is measured, where, or how it looks; "
         f"leave it out, and give it for all trials: --{name}=..."
     )
 
 
 def test_a_space_that_can_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    for name, reason in (("missing", "No such file or directory"), ("folder", "Is a directory")):
+    for name, reason in (("missing", "No such file or directory"), ("folder", "expected a regular file, found a folder")):
         assert refused_search(tmp_path, None, f"--params_file={tmp_path / name}") == f"{name}: can't be read: {reason}"
     assert refused_search(tmp_path, b"a\xff\x00\x1b") == "hyper.test: expected UTF-8 text, found byte 0xff at position 1"
 
@@ -390,7 +386,7 @@ def test_no_space_at_all() -> None:
             ["--against=training_time", "--pruner=median"],
             "pruner: a search with two objectives can't be pruned, found median; leave --pruner or --against out",
         ),
-        (["--learning_rate=0.1"], "search space: learning_rate: is searched, and given by the command line too; leave one of them out"),
+        (["--learning_rate=0.1"], "hyper.test:1: learning_rate: is searched, and given by the command line too; leave one of them out"),
         (
             ["--eval_args={'split': {'LS': 'test_only'}}"],
             "eval_args: nothing is held out for validation under split {'LS': 'test_only'}, so there is nothing to choose by",
