@@ -1,5 +1,6 @@
 """Looking up items, users and the run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -33,6 +34,13 @@ def test_without_titles_ids_are_looked_through(run_folder: Path) -> None:
     bare = load(run_folder)
     bare.titles = None
     assert {item.item for item in find_items(bare, "I1", 20)} == {"i1", *(f"i1{number}" for number in range(10))}
+
+
+def test_columns_of_items_may_have_any_name(run_folder: Path) -> None:
+    run = load(run_folder)
+    expected = find_items(run, "film 1", 20)
+    named = run.run.items.with_columns(pl.lit(7).alias(name) for name in ("number", "item"))
+    assert find_items(Recommender(replace(run.run, items=named)), "film 1", 20) == expected
 
 
 def test_an_item_with_all_that_is_known_of_it(recommender: Recommender) -> None:

@@ -40,8 +40,10 @@ def add(runs: Path, name: str) -> Path:
 
 def unbind(run: Path) -> None:
     """Without the digests that bind files to each other, as runs of an older gaterec are."""
-    info = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({name: value for name, value in info.items() if name != "digests"}))
+    file = run / "run.json"
+    info, state = json.loads(file.read_text()), file.stat()
+    file.write_text(json.dumps({name: value for name, value in info.items() if name != "digests"}))
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))  # the newest stays the newest
 
 
 def damage(run: Path) -> None:
@@ -65,6 +67,16 @@ def test_the_newest_run_of_a_folder_is_taken(runs: Path) -> None:
 def test_a_run_that_was_written_anew_has_changed(runs: Path) -> None:
     live = Live(runs / "first")
     os.utime(runs / "first" / "run.json", (1, 1))
+    assert live.changed() is not None
+
+
+def test_hidden_files_of_a_run_are_none_of_it(runs: Path) -> None:
+    live = Live(runs)
+    for file in (".part", ".index.part/vectors", "index/.vectors.part"):
+        (runs / "first" / file).parent.mkdir(exist_ok=True)
+        (runs / "first" / file).touch()
+        assert live.changed() is None
+    (runs / "first" / "index" / "vectors").touch()
     assert live.changed() is not None
 
 
@@ -100,6 +112,12 @@ DAMAGES: list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]] = [
     ("users", lambda frame: frame.clear()),
     ("users", lambda frame: frame.head(1)),
     ("users", lambda frame: frame.select(pl.concat_list(pl.all()))),
+    ("users", lambda frame: frame.with_columns(pl.lit(None).alias(frame.columns[0]))),
+    ("users", lambda frame: frame.with_columns(pl.col(frame.columns[0]).replace("u7", None))),
+    ("users", lambda frame: frame.with_columns(pl.col(frame.columns[0]).replace("u7", "u8"))),
+    ("users", lambda frame: frame.with_columns(pl.int_range(pl.len()).alias(frame.columns[0]))),
+    ("items", lambda frame: frame.with_columns(pl.col("item_id").replace("i7", "i8"))),
+    ("items", lambda frame: frame.with_columns(pl.col("training_count").cast(pl.String))),
     ("items", lambda frame: frame.drop("training_count")),
     ("items", lambda frame: frame.drop("item_id")),
     ("items", lambda frame: frame.clear()),
@@ -115,12 +133,22 @@ def test_a_run_with_damaged_tables_is_refused_in_one_line_before_it_serves(runs:
         for number, (table, damaged) in enumerate(DAMAGES):
             new = add(runs, f"bad{number}")
             damaged(pl.read_parquet(new / f"{table}.parquet")).write_parquet(new / f"{table}.parquet")
+            unbind(new)
             detail = problem(client.post("/reload"), 409, "run")
             assert f"bad{number}" in detail, detail
             assert "\n" not in detail
             assert not [word for word in ("polars", "torch", "Traceback", "pydantic", "panick", "Error") if word in detail], detail
             assert client.post("/recommend", json={"user": "u7"}).json()["model"] == "first"
             shutil.rmtree(new)
+
+
+def test_a_run_whose_epochs_are_none_is_refused(runs: Path) -> None:
+    live, new = Live(runs), add(runs, "second")
+    info = json.loads((new / "run.json").read_text())
+    (new / "run.json").write_text(json.dumps({**info, "epochs": ["first", "second"]}))
+    os.utime(new / "run.json", (2**32, 2**32))
+    with pytest.raises(RunError, match="second: can't answer: its files are damaged, or do not fit together"):
+        live.reload()
 
 
 def test_whatever_breaks_while_a_run_is_read_refuses_it(runs: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

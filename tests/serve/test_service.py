@@ -10,7 +10,7 @@ import pytest
 
 from gaterec.schemas import ExplainRequest, RecommendRequest
 from gaterec.serve.batching import BusyError
-from gaterec.serve.events import DamagedError, EventsError, EventStore, open_store
+from gaterec.serve.events import DamagedError, Event, EventsError, EventStore, open_store
 from gaterec.serve.live import Live
 from gaterec.serve.metrics import Metrics
 from gaterec.serve.service import Asked, PersonRequest, Service, SimilarRequest
@@ -128,6 +128,8 @@ def test_nothing_of_the_deleted_stays_in_memory(service: Service) -> None:
 def test_a_damaged_record_fails_the_requests_of_its_user_alone(
     service: Service, store: EventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    store.submit([Event("u8", "i3", 1.0)]).result(30)
+    store.delete("u9")
     for name in ("events_of", "forgotten"):
         with monkeypatch.context() as patch:
             read = getattr(store, name)
@@ -138,12 +140,19 @@ def test_a_damaged_record_fails_the_requests_of_its_user_alone(
                 return read(users)
 
             patch.setattr(store, name, damaged)
-            one, explained, other, nobody = together(
-                service, RecommendRequest(user="u7"), ExplainRequest(user="u7", item="i3"), RecommendRequest(user="u8"), RecommendRequest()
+            one, explained, other, nobody, newer, deleted = together(
+                service,
+                RecommendRequest(user="u7"),
+                ExplainRequest(user="u7", item="i3"),
+                RecommendRequest(user="u8"),
+                RecommendRequest(),
+                PersonRequest("u8", 3),
+                PersonRequest("u9", 3),
             )
         assert isinstance(one, DamagedError)
         assert isinstance(explained, DamagedError)
         assert len(other.items) == len(nobody.items) == 10
+        assert (newer.newer, deleted.known, deleted.events) == (1, False, 0)
     assert "malformed" in caplog.text
     assert "u7" not in caplog.text
 
@@ -205,28 +214,8 @@ def test_a_deletion_is_taken_where_the_queue_is_full(run_folder: Path, store: Ev
     service.close()
 
 
-def test_a_server_that_is_behind_refuses_early(run_folder: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = Service(Live(run_folder), store, Metrics(), queue=100, batch=1, seconds=0.002)
-    begun, go = threading.Event(), threading.Event()
-
-    def wait(users: Sequence[str]) -> Any:
-        begun.set()
-        assert go.wait(30)
-        return {}
-
-    monkeypatch.setattr(store, "events_of", wait)
-
-    async def scene() -> None:
-        asked = [asyncio.ensure_future(service._batcher.ask(RecommendRequest(user="u7"), 100.0))]
-        assert await asyncio.to_thread(begun.wait, 30)
-        asked += [asyncio.ensure_future(service._batcher.ask(RecommendRequest(user="u7"), 100.0)) for _ in range(2)]
-        await asyncio.sleep(0.01)
-        assert not service._batcher.full
-        assert service.full  # half of the two milliseconds is over
-        service._seconds = 1000.0
-        assert not service.full
-        go.set()
-        await asyncio.gather(*asked)
-
-    asyncio.run(scene())
-    service.close()
+def test_a_server_that_is_behind_by_half_the_deadline_refuses_early(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not service.full
+    for late, full in ((4.99, False), (5.0, True)):
+        monkeypatch.setattr(service._batcher, "behind", lambda seconds, late=late: late >= seconds)
+        assert service.full == full

@@ -17,9 +17,8 @@ CURVES = 6
 
 def find_items(recommender: Recommender, text: str, limit: int) -> list[Item]:
     """Items whose title or id has the text in it, in whatever case: those that begin with it first, then the most chosen."""
-    items = recommender.items.with_row_index("number")
-    ids = pl.nth(1).cast(pl.String)
-    frame = items.select("number", ids.alias("item"), "training_count").with_columns(
+    ids = pl.first().cast(pl.String)
+    frame = recommender.items.select(pl.int_range(pl.len()).alias("number"), ids.alias("item"), "training_count").with_columns(
         pl.lit(None, pl.String).alias("title") if recommender.titles is None else recommender.titles.alias("title")
     )
     name = pl.coalesce("title", "item").str.to_lowercase()

@@ -10,7 +10,7 @@ import numpy as np
 from gaterec.checkpoint import left_beside, newest_run
 from gaterec.errors import GaterecError, RequestError, RunError
 from gaterec.recommend import Recommender, load
-from gaterec.serve.catalogue import find_items, item_answer, model_answer
+from gaterec.serve.catalogue import item_answer, model_answer
 
 Mark = tuple[str, tuple[tuple[str, int, int], ...]]
 """The run's folder, and the name, size and time of each of its files."""
@@ -135,7 +135,6 @@ def try_out(loaded: Loaded) -> None:
     frame = recommender.recommend([*known, "\N{BLACK QUESTION MARK ORNAMENT}"], k=5, seen=True)
     for number in some(len(items)):
         item_answer(recommender, str(items[number]))
-    find_items(recommender, "", TRIED)
     model_answer(loaded)
     if not len(frame) or not frame["score"].is_finite().all():
         raise RunError(

@@ -163,9 +163,11 @@ class SqliteDatabase:
     def let_go(self) -> None:
         if self._first is None:
             return
-        with suppress(sqlite3.Error, OSError):
+        with suppress(sqlite3.Error, OSError, StoreLost):
             if self._found()[0] != self._place[0]:  # all that was acknowledged goes to the file that was opened, wherever it is now
                 self._first.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # and the log can't be taken for that of another file
+            elif not self._whole():  # SQLite would remove the log of an empty file, where it could not be discarded
+                self._discard_log()
             else:
                 with closing(self._connect()) as fresh:
                     self._check_content(fresh)
@@ -235,6 +237,13 @@ class SqliteDatabase:
         if found is None:
             self._discard_log()
             raise StoreLost(f"events: {self.shown}: another program wrote another content into it while it was in use")
+
+    def _whole(self) -> bool:
+        """Whether the file has all pages that its header tells of: not where it was cut, or another program is writing over it."""
+        with self._file.open("rb") as stream:
+            head = stream.read(100)
+        size, pages = int.from_bytes(head[16:18]), int.from_bytes(head[28:32])
+        return head.startswith(b"SQLite format 3\0") and self._file.stat().st_size >= (65536 if size == 1 else size) * pages
 
     def _discard_log(self) -> None:
         """What is in the log belongs to the content that was written over: SQLite must not write it into what is there now."""
