@@ -31,3 +31,11 @@ def test_lists_are_timed(tmp_path: Path, repeatable: bool) -> None:
     seconds, queries = seconds_per_1000(own, prepared, prepared.test, make_model(own, prepared, device), device)
     assert seconds > 0
     assert queries == len(prepared.test) == 40
+
+
+def test_the_time_is_that_of_1000_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = settings(model="Pop", dataset=str(write_log(tmp_path / "log.csv")))
+    prepared, device = prepare(own, None), torch.device("cpu")
+    clock = iter((100.0, 102.0))
+    monkeypatch.setattr("gaterec.costs.time.perf_counter", lambda: next(clock))
+    assert seconds_per_1000(own, prepared, prepared.test, make_model(own, prepared, device), device) == (50.0, 40)

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import gaterec.page
 from gaterec import outcomes
 from gaterec.cells import MEASURED, Cell
+from gaterec.data.split import Cases
 from gaterec.errors import RunError
+from gaterec.evaluate import Judgement
 from gaterec.outcomes import WAITING, Summary, read_outcome
 from gaterec.prepare import prepare
 from gaterec.run import run
@@ -87,3 +90,10 @@ def test_a_folder_is_read_and_a_damaged_one_is_told(tmp_path: Path, monkeypatch:
     (folder / "ranks.parquet").write_bytes(b"PAR1")
     with pytest.raises(RunError, match="remove it, and it is trained anew"):
         read_outcome(cell, prepared)
+
+
+def test_a_users_figure_is_the_mean_over_the_users_queries() -> None:
+    users, nothing = np.array([3, 3, 3, 5]), np.zeros(4, dtype=np.int64)
+    cases = Cases(users, nothing, nothing, np.arange(4), 0)
+    judgement = Judgement({}, cases, torch.tensor([1, 11, 11, 2]), torch.full((4,), 20))
+    assert outcomes._by_person(judgement, ["hit@10"])["hit@10"].tolist() == pytest.approx([1 / 3, 1.0])

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.run import Result, evaluate_run, prepare_folder, run
 from tests.commands import TINY, gaterec_alone, write_log
+from tests.commands import gaterec as command
 
 FILES = {"weights.safetensors", "histories.safetensors", "run.json", "users.parquet", "items.parquet", "ranks.parquet", "report.html"}
 KEYS = {"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result", "folder", "best_epoch", "epochs", "baselines", "protocol", "settings"}  # fmt: skip
@@ -508,3 +510,71 @@ def test_a_counted_model_can_be_judged_again(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.csv")
     result = run("Pop", log, config_dict={"checkpoint_dir": str(tmp_path / "saved")})
     assert evaluate_run(result["folder"])["test_result"] == result["test_result"]
+
+
+# -- what others do to the files ----------------------------------------------------------------------------------------------------
+
+
+def test_what_killed_processes_left_is_named_by_what_reads_and_swept_by_the_next_run(log: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "[v1]"
+    made = command("run", "-d", log, f"--checkpoint_dir={saved}", *TINY)
+    assert made.code == 0, made.err
+    (folder,) = saved.iterdir()
+    left = saved / f".{folder.name}.0123abcd.part"
+    shutil.copytree(folder, left)
+    told = f"note: {left}: was left by a process that was stopped, and is not read; the next command that writes there removes it\n"
+    for arguments in (("evaluate", folder), ("recommend", saved, "--users=u1"), ("recommend", folder, "--users=u1")):
+        found = command(*arguments)
+        assert (found.code, found.err) == (0, told)
+    again = command("run", "-d", log, f"--checkpoint_dir={saved}", "--resume", *TINY)
+    assert f"note: {left}: was left by a process that was stopped; removed\n" in again.err
+    assert list(saved.iterdir()) == [folder]
+    folder.rename(saved / f".{folder.name}.0123abcd.old")  # a process that was killed between two renames
+    again = command("run", "-d", log, f"--checkpoint_dir={saved}", "--resume", *TINY)
+    assert "was put back from" in again.err
+    assert "this run is finished already" in again.out
+    assert list(saved.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("place", ["~nosuch/x", "file/x", "x" * 300, "/proc/nothing"])
+def test_a_place_for_runs_that_can_not_be_is_told_in_one_line(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    for arguments in (("run", f"--checkpoint_dir={place}"), ("compare", f"--out={place}"), ("prepare", log, place)):
+        found = command(*arguments, *(["-d", log] if arguments[0] != "prepare" else []))
+        assert (found.code, found.err.count("\n")) == (2, 1), found.err
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_prepared_folder_that_is_written_over_during_the_training_makes_no_run(log: Path, tmp_path: Path) -> None:
+    data = prepare_folder(log, tmp_path / "data", config_dict={"state": "ERROR"})
+    chosen = SMALL | {"checkpoint_dir": str(tmp_path / "saved"), "epochs": 1}
+
+    def replaced(entry: Any) -> None:
+        prepare_folder(log, data, config_dict={"state": "ERROR"})
+
+    def written_over(entry: Any) -> None:
+        (data / "item.npy").write_bytes((data / "item.npy").read_bytes())
+
+    with pytest.raises(
+        RunError, match=r"item\.npy was written over during the training, so the run was not written; run again without --resume"
+    ):
+        run("HGN", str(data), config_dict=chosen, on_epoch=written_over)
+    assert not [*(tmp_path / "saved").glob("*/run.json")]
+    assert run("HGN", str(data), config_dict=chosen, on_epoch=replaced)["folder"].exists()
+
+
+def test_what_is_judged_again_by_other_events_says_so_and_by_another_order_is_refused(done: Result, log: Path, tmp_path: Path) -> None:
+    head, *lines = log.read_text().splitlines()
+    other = tmp_path / "tiny.csv"
+    other.write_text("\n".join([head, *lines[:-2], *reversed([line.rsplit(",", 1)[0] + ",999999" for line in lines[-2:]])]) + "\n")
+    told = "the people and items are those of the training, but their events are not"
+    found = command("evaluate", done["folder"], f"--dataset={other}")
+    assert found.code == 0, found.err
+    assert told in found.err
+    assert told not in command("evaluate", done["folder"], f"--dataset={log}").err
+    refused = command("evaluate", done["folder"], "--eval_args={order: RO}")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "eval_args.order: was fixed when" in refused.err

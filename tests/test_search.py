@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -497,3 +498,15 @@ def test_a_worker_that_is_hired_when_the_search_is_over_is_closed(led: Start, mo
         one.lead(hire=hire)
     assert one.office.workers[0].closed.is_set()
     assert states(one.kept()) == ["running"]
+
+
+def test_the_score_of_a_pruned_trial_is_never_the_best_one(led: Start) -> None:
+    def play(worker: Scripted, number: int, attempt: int) -> Iterator[Message]:
+        yield epoch(1, 9.0 if number == 1 else 0.1)
+        yield done({0: 0.5, 2: 0.6}.get(number, 0.1))
+
+    one = led(play)
+    one.lead(limit=4)
+    trials = [replace(trial, state="pruned", score=9.0) if trial.number == 1 else trial for trial in one.lead(limit=4)]
+    stale = Leader._stale(SimpleNamespace(early_stop=2, bigger=True, study=SimpleNamespace(trials=lambda: trials)))  # type: ignore[arg-type]
+    assert not stale  # after trial 2, the best one that is done, there is one more

@@ -280,3 +280,14 @@ def test_a_search_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
     study(storage_address(str(tmp_path / name / "trials.db"), tmp_path), "a").close()
     assert {file.name for file in (tmp_path / name).iterdir()} == {"trials.db", "trials.db.lock"}
     assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_trial_that_did_not_end_well_is_no_twin(tmp_path: Path) -> None:
+    one = study(storage_address(None, tmp_path), "a")
+    for state in ("failed", "pruned", "done"):
+        trial = begun(one)
+        one.end(replace(ended(trial), state=state))
+        twin = one.same_as(replace(trial, number=99))
+        assert (twin is not None) == (state == "done")
+        assert one.same_as(trial) is None
+    one.close()

@@ -48,3 +48,8 @@ def test_of_equally_good_ones_the_cheaper_is_on_the_front() -> None:
 def test_what_has_no_cost_is_on_the_front_only_where_nothing_is_as_good() -> None:
     found = search(trial(0, 0.4), trial(1, 0.3, cost=5.0), trial(2, 0.2), trial(3, 0.1, cost=math.nan), cost="seconds")
     assert numbers(found.front) == [0, 1]
+
+
+def test_of_equally_dear_ones_the_better_alone_is_on_the_front() -> None:
+    found = search(trial(0, 0.4, cost=9.0), trial(1, 0.3, cost=9.0), trial(2, 0.4, cost=9.0), trial(3, 0.2, cost=8.0), cost="seconds")
+    assert numbers(found.front) == [0, 3]

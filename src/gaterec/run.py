@@ -95,6 +95,8 @@ def run(
     check_writable(saved)
     for line in sweep(saved):
         display.warn(line)
+    source = None if frame is not None else prepared_folder(settings.dataset, settings.data_path)
+    mark = _mark(source)
     with display.stages() as tell:
         prepared = prepare(settings, frame, tell)
     _tell_data(display, prepared, device)
@@ -113,6 +115,7 @@ def run(
         encoder, course, valid = _train(settings, prepared, device, display, folder, resume, on_epoch)
         figures, judgement = judge(settings, prepared, encoder, device)
     figures["valid"] = valid
+    _check_unchanged(source, mark)
     protocol = describe_protocol(settings, prepared.interactions, prepared.test)
     info = _info(settings, prepared, course, figures, protocol, fingerprint, device)
     about = _write_folder(folder, settings, prepared, encoder, judgement, info)
@@ -246,6 +249,20 @@ def _check_only_judging_changes(loaded: LoadedRun, settings: Settings) -> None:
     fixed += [f"eval_args.{name}" for name in ("split", "group_by", "order") if getattr(old, name) != getattr(new, name)]
     if fixed:
         raise SettingsError(f"{fixed[0]}: was fixed when {loaded.folder} was trained; train a new run to change it")
+
+
+def _mark(folder: Path | None) -> dict[str, tuple[int, int, int]]:
+    """The number, size and time of each file of a prepared folder, whose arrays are mapped while they are used; empty without a folder."""
+    found = {file.name: file.stat() for file in folder.iterdir()} if folder is not None else {}
+    return {name: (about.st_ino, about.st_size, about.st_mtime_ns) for name, about in found.items()}
+
+
+def _check_unchanged(folder: Path | None, before: Mapping[str, tuple[int, int, int]]) -> None:
+    """Raise RunError where a file of a prepared folder was written over in place; one that was replaced as a whole was read to the end."""
+    after = _mark(folder) if folder is not None and folder.is_dir() else {}
+    for name, mark in after.items():
+        if name in before and mark[0] == before[name][0] and mark != before[name]:
+            raise RunError(f"{folder}: {name} was written over during the training, so the run was not written; run again without --resume")
 
 
 def judge(settings: Settings, prepared: Prepared, model: SequenceEncoder, device: torch.device) -> tuple[dict[str, Any], Judgement]:

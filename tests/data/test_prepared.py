@@ -17,6 +17,7 @@ from gaterec.data.prepared import (
     FORMAT,
     PreparedLog,
     check_target,
+    kept_prepared,
     open_prepared,
     prepare_log,
     prepared_folder,
@@ -377,3 +378,17 @@ def test_a_folder_of_any_name_is_opened_literally(tmp_path: Path, name: str, mon
     log = prepare_log(pl.DataFrame({"user_id": ["a", "a"], "item_id": ["x", "y"]}), settings())
     write_prepared(log, settings(), Path(name))
     assert same(open_prepared(Path(name)), log)
+
+
+def test_a_folder_of_another_log_is_not_taken_for_the_log_of_several_runs(tmp_path: Path) -> None:
+    logs = []
+    for name, last in (("a", "i2"), ("b", "i3")):
+        lines = [f"u{user}\ti{item}\t1\t{item}" for user in range(3) for item in range(4)]
+        (tmp_path / f"{name}.inter").write_text(INTER + "\n".join([*lines, f"u0\t{last}\t1\t9"]) + "\n")
+        logs.append(prepare_log(str(tmp_path / f"{name}.inter"), settings()))
+    folder = tmp_path / "data"
+    assert kept_prepared(logs[0], settings(), folder, named=False) == folder
+    assert kept_prepared(logs[0], settings(), folder, named=False) == folder
+    with pytest.raises(DataError, match=r"holds another log than .*; give another --out"):
+        kept_prepared(logs[1], settings(), folder, named=False)
+    assert same(open_prepared(folder), logs[0])

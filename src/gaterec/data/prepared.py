@@ -112,9 +112,12 @@ def prepared_folder(dataset: Any, data_path: str | Path) -> Path | None:
 
 def check_target(folder: Path) -> None:
     """Raise DataError unless a prepared folder may be written there: nothing stands there, or an empty folder, or an earlier one of ours."""
-    if not folder.exists():
-        return
-    found = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else None
+    try:
+        if not folder.exists():
+            return
+        found = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else None
+    except OSError as error:
+        raise DataError(f"{folder}: can't be written: {error.strerror}") from None
     if found is None or (found and (ABOUT not in found or not FILES.issuperset(found))):
         what = "a file" if found is None else ", ".join([name for name in found if name not in FILES or ABOUT not in found][:5])
         raise DataError(f"{folder}: expected a new folder, or one that was prepared before, found {what}; give another name")
