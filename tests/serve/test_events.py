@@ -94,6 +94,8 @@ def test_events_come_in_order_of_time_then_of_arrival(store: EventStore) -> None
     assert store.events_of(["ann", "bob"], limit=2) == {"ann": ["e", "a"], "bob": ["x"]}
     assert store.events_of([]) == store.events_of(["bad\0id", "\ud800", "", "x" * 513]) == {}
     counted(store, 6)
+    add(store, Event("ann", "f", 4))
+    counted(store, 7)
 
 
 def test_ids_of_any_script_are_kept(store: EventStore) -> None:
@@ -470,6 +472,26 @@ def test_a_database_that_acknowledges_before_the_disk_is_told_not_to(server: str
                 assert own.execute("SHOW statement_timeout").fetchone() == ("30s",)
             store.close()
         connection.execute("ALTER ROLE tester RESET synchronous_commit")
+
+
+def test_a_database_that_became_read_only_is_not_ready_until_it_can_be_written(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import psycopg
+
+    monkeypatch.setattr("gaterec.serve.events.LOOK", 1000.0)  # no connection from before is in use
+    store = open_store(server)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("ALTER ROLE tester SET default_transaction_read_only = on")
+        store._drop_idle()  # as after a failover
+        with pytest.raises(EventsError, match="read-only transaction"):
+            add(store, Event("ann", "a", 1))
+        assert not store.alive()
+        assert not store.alive()
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute("ALTER ROLE tester RESET default_transaction_read_only")
+        store._drop_idle()
+        assert store.alive()
+    assert add(store, Event("ann", "a", 1)) == [True]
+    store.close()
 
 
 def test_a_database_whose_tables_are_gone_or_others_is_not_ready(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
