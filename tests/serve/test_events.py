@@ -480,14 +480,15 @@ def test_a_database_that_became_read_only_is_not_ready_until_it_can_be_written(s
     monkeypatch.setattr("gaterec.serve.events.LOOK", 1000.0)  # no connection from before is in use
     store = open_store(server)
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("ALTER ROLE tester SET default_transaction_read_only = on")
-        store._drop_idle()  # as after a failover
-        with pytest.raises(EventsError, match="read-only transaction"):
-            add(store, Event("ann", "a", 1))
-        assert not store.alive()
-        assert not store.alive()
-        connection.execute("SET default_transaction_read_only = off")
-        connection.execute("ALTER ROLE tester RESET default_transaction_read_only")
+        try:
+            connection.execute("ALTER ROLE tester SET default_transaction_read_only = on")
+            store._drop_idle()  # as after a failover
+            with pytest.raises(EventsError, match="read-only transaction"):
+                add(store, Event("ann", "a", 1))
+            assert not store.alive()
+            assert not store.alive()
+        finally:
+            connection.execute("ALTER ROLE tester RESET default_transaction_read_only")
         store._drop_idle()
         assert store.alive()
     assert add(store, Event("ann", "a", 1)) == [True]

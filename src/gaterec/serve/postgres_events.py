@@ -123,7 +123,8 @@ class PostgresDatabase:
         return first_line(error, self._address)
 
     def damaged(self, error: BaseException) -> bool:
-        return isinstance(error, self._psycopg.DataError | self._psycopg.InternalError)
+        state = getattr(error, "sqlstate", None) or ""
+        return isinstance(error, self._psycopg.DataError) or state.startswith("XX")  # internal errors, among them damaged pages and indexes
 
     def stale(self, connection: Connection) -> bool:
         if connection.closed:
