@@ -163,7 +163,7 @@ class EventStore:
         """Delete all events of a person, mark them as forgotten. What they do from then on is a new person's. It blocks.
 
         On SQLite nothing of them is left in the files when it returns, for which the events of one user in 64 are written anew; new events wait
-        meanwhile (about 30 ms for a million events). A PostgreSQL server clears its files in its own time.
+        meanwhile. A PostgreSQL server clears its files in its own time.
 
         Raises:
             EventError: nobody can have this id.
