@@ -540,14 +540,16 @@ def test_what_a_killed_process_leaves_is_swept_and_what_a_living_one_writes_is_n
     folder, other = tmp_path / "one", tmp_path / "other"
     with subprocess.Popen([sys.executable, "-c", FILLING, str(folder)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        process.stdout.readline()
-        (part,) = tmp_path.iterdir()
-        assert unfinished(part)
-        assert (leftovers(tmp_path), sweep(tmp_path)) == ([], [])
-        with folder_written_whole(folder) as own:  # several may make one folder
-            (own / "x.txt").write_text("mine")
-        assert part in tmp_path.iterdir()
-        process.kill()
+        try:
+            process.stdout.readline()
+            (part,) = tmp_path.iterdir()
+            assert unfinished(part)
+            assert (leftovers(tmp_path), sweep(tmp_path)) == ([], [])
+            with folder_written_whole(folder) as own:  # several may make one folder
+                (own / "x.txt").write_text("mine")
+            assert part in tmp_path.iterdir()
+        finally:
+            process.kill()
     assert leftovers(tmp_path) == [part]
     assert leftovers(tmp_path, "other") == []
     with folder_written_whole(other):  # which sweeps what was left of its own alone
@@ -559,6 +561,19 @@ def test_what_a_killed_process_leaves_is_swept_and_what_a_living_one_writes_is_n
     with folder_written_whole(folder):
         pass
     assert names(tmp_path) == ["one", "other"]
+
+
+def test_between_the_two_renames_of_a_living_process_nothing_is_left_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, rename = [], Path.rename
+
+    def looked_at(self: Path, target: Path) -> Path:
+        seen.append((self.name.split(".")[-1], leftovers(tmp_path), sweep(tmp_path)))
+        return rename(self, target)
+
+    for _ in range(2):
+        with folder_written_whole(tmp_path / "one"):
+            monkeypatch.setattr(Path, "rename", looked_at)
+    assert seen == [("part", [], []), ("one", [], []), ("part", [], [])]
 
 
 @pytest.mark.parametrize("new", [True, False])
