@@ -1,7 +1,7 @@
 # make demo   set everything up, train HGN on a simulated log, show how good it is, what it recommends and why, and how to open the page
 # make test   set everything up and run the tests          make lint   ruff and mypy
 # make bench  the benchmarks (each prints a ratio)         make fuzz   10,000 mangled files and settings
-# make mutants  change the core line by line and list the changes that no test notices (hours; MUTANTS='gaterec.losses.*' for a part)
+# make mutants  change the core line by line and list the changes that no test notices (hours; MUTANTS='gaterec.training.losses.*' for a part)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

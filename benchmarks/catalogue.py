@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.harness import ROOT, Benchmark, Options, Row, Skipped, ratio
-from gaterec.losses import bpr, cross_entropy, sampled_softmax
-from gaterec.row_adam import RowAdam
-from gaterec.sampling import NegativeSampler
+from gaterec.training.losses import bpr, cross_entropy, sampled_softmax
+from gaterec.training.negative_sampling import NegativeSampler
+from gaterec.training.row_adam import RowAdam
 
 SIZE = 64
 WHOLE, LARGE, HUGE, USUAL = 1_000_000, 1_000_000, 10_000_000, 100_000

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.harness import Benchmark, Options, Row, in_turns, ratio
-from gaterec.serve.events import Event, open_store
-from gaterec.serve.sqlite_events import INSERT, NAMES, SETTINGS, TABLES
+from gaterec.serve.events.sqlite import INSERT, NAMES, SETTINGS, TABLES
+from gaterec.serve.events.store import Event, open_store
 
 EVENTS = 200
 """Of each writer, in a round."""

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from benchmarks.harness import Benchmark, Options, Row, Skipped, ratio
 from benchmarks.training import Training, settings_for
-from gaterec.index import build
+from gaterec.experiments.setup import scorer_for
+from gaterec.inference.ann_index import build
 from gaterec.models.encoder import masked_bias
-from gaterec.prepare import scorer_for
 
 ITEMS, FEWER = 1_000_000, 100_000
 EVENTS = 5

@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 import torch
 
-from gaterec.checkpoint import write_run
+from gaterec.config.resolve import resolve
 from gaterec.data.interactions import PADDING, UNKNOWN, Interactions
-from gaterec.files import folder_written_whole
+from gaterec.inference.run_folder import write_run
+from gaterec.io.files import folder_written_whole
 from gaterec.models import model_class
 from gaterec.models.hgn import HGN
-from gaterec.sources import resolve
 
 CLUSTERS = 200
 KINDS = 20

@@ -10,7 +10,7 @@ import polars as pl
 import gaterec
 from benchmarks.harness import Benchmark, Options, Row, Skipped
 from benchmarks.quality import PAPER_FLAGS
-from gaterec.recommend import Person, Recommender, load
+from gaterec.inference.recommender import Person, Recommender, load
 
 
 class Case(NamedTuple):
@@ -127,7 +127,7 @@ BENCHMARK = Benchmark(
     title="People who are new",
     about=(
         "Recall@10 of each person's last event by all events before it, for people whose events the training never saw, beside the same people (and the same queries) "
-        "when the model was trained on them too, their last two events left out. Their vectors are folded in from their histories (gaterec.fold_in); beside them those of zeros. "
+        "when the model was trained on them too, their last two events left out. Their vectors are folded in from their histories (gaterec.inference.fold_in); beside them those of zeros. "
         "A tenth of the people is withheld at a time: on ml-100k everybody once, on amazon-cds three tenths. "
         "From and to: the 95 % interval of the ratio, by the bootstrap over people; ±: the standard error of the difference."
     ),

@@ -10,7 +10,7 @@ from benchmarks.harness import Benchmark, Options, Row, Skipped
 from benchmarks.training import settings_for
 from gaterec.data.interactions import Interactions
 from gaterec.data.split import Split
-from gaterec.prepare import make_batches, prepare
+from gaterec.experiments.setup import make_batches, prepare
 
 DATASETS = ("amazon-cds", "ml-100k", "ml-1m-short")
 WINDOWS = (5, 50)

@@ -7,7 +7,8 @@ from statistics import median
 
 from benchmarks.harness import Benchmark, Options, Row, Skipped, timed
 from benchmarks.training import Training, product_floor, settings_for
-from gaterec.train import LOSS_OF, Step, reproducible
+from gaterec.training.reproducibility import reproducible
+from gaterec.training.step import LOSS_OF, Step
 
 DATASET = "ml-100k"
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from benchmarks.harness import Benchmark, Options, Row, Skipped, in_turns, ratio, timed
 from benchmarks.quality import PAPER_FLAGS
 from benchmarks.training import settings_for
-from gaterec.data.split import Cases, Part
-from gaterec.evaluate import EncoderScorer, evaluate
-from gaterec.prepare import Prepared, make_model, prepare, scorer_for
-from gaterec.settings import Settings
-from gaterec.train import pick_device, reproducible
+from gaterec.config.settings import Settings
+from gaterec.data.split import EvalQueries, Part
+from gaterec.evaluation.evaluate import evaluate
+from gaterec.evaluation.scorer import EncoderScorer
+from gaterec.experiments.setup import Prepared, make_model, prepare, scorer_for
+from gaterec.training.reproducibility import pick_device, reproducible
 
 TILES = (64, 128, 1024)
 """Queries per tile of the bare product; the fastest counts."""
@@ -101,7 +102,7 @@ def bare_product(queries: Tensor, table: Tensor, rows: int) -> Callable[[], None
     return product
 
 
-def plain_way(score: EncoderScorer, prepared: Prepared, cases: Cases, repeatable: bool) -> dict[str, float]:
+def plain_way(score: EncoderScorer, prepared: Prepared, cases: EvalQueries, repeatable: bool) -> dict[str, float]:
     """Recall and NDCG at 5, 10 and 20 as they are usually reckoned: a matrix of scores per thousand queries, seen items set to 0 one query after
     another, the first twenty by argpartition, then a loop over queries for the metrics.
 

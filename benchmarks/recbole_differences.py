@@ -14,7 +14,7 @@ from benchmarks.training import settings_for
 from gaterec.data.interactions import Interactions
 from gaterec.data.prepared import prepare_log
 from gaterec.data.split import _by_share
-from gaterec.prepare import make_batches, prepare
+from gaterec.experiments.setup import make_batches, prepare
 
 SHARES = ([0.8, 0.1, 0.1], [0.7, 0.1, 0.2], [0.6, 0.2, 0.2], [1.0, 1.0, 1.0])
 

@@ -16,7 +16,7 @@ from benchmarks.made_runs import made_run
 from benchmarks.quality import PAPER_FLAGS
 from benchmarks.ranking import TILES, bare_product
 from benchmarks.simulated import alone
-from gaterec.recommend import Person, Recommender
+from gaterec.inference.recommender import Person, Recommender
 
 ITEMS, D, PEOPLE, MANY = 100_000, 64, 10_000, 1_000_000
 CALLS, BATCH, K = 300, 64, 10

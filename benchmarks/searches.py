@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks.harness import Options
 
-COMMAND = "from gaterec.cli import main; main()"
+COMMAND = "from gaterec.cli.app import main; main()"
 
 
 @dataclass(frozen=True)

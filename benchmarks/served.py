@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.load import request
-from gaterec.client import Client, ServerError
+from gaterec.serve.client import Client, ServerError
 
-COMMAND = (sys.executable, "-c", "from gaterec.cli import main; main()", "serve")
+COMMAND = (sys.executable, "-c", "from gaterec.cli.app import main; main()", "serve")
 
 
 @dataclass(frozen=True)

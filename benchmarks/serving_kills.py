@@ -12,8 +12,8 @@ from statistics import median
 from benchmarks.harness import Benchmark, Options, Row
 from benchmarks.made_runs import made_run
 from benchmarks.served import Served, served
-from gaterec.client import ServerError
-from gaterec.serve.events import open_store
+from gaterec.serve.client import ServerError
+from gaterec.serve.events.store import open_store
 
 KILLS = 50
 CLIENTS = 4

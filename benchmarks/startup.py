@@ -11,18 +11,18 @@ import polars as pl
 
 from benchmarks.harness import Benchmark, Options, Row, in_turns, ratio
 from benchmarks.simulated import EVENTS_PER_PERSON, ITEMS, alone, event_blocks
+from gaterec.config.resolve import resolve
 from gaterec.data.interactions import Interactions
 from gaterec.data.prepared import PreparedLog, write_prepared
 from gaterec.models import model_class
-from gaterec.sources import resolve
 
 EVENTS = 100_000_000
 
 START = """
 import torch
 from gaterec.models import model_class
-from gaterec.prepare import make_batches, prepare
-from gaterec.sources import resolve
+from gaterec.experiments.setup import make_batches, prepare
+from gaterec.config.resolve import resolve
 before, begin = memory(), time.perf_counter()
 settings = resolve(lambda kind: model_class(kind).Settings, "HGN", sys.argv[1], config_dict={"show_progress": False})
 batches = make_batches(settings, ready := prepare(settings, None), torch.device("cpu"))

@@ -8,9 +8,9 @@ from typing import Any
 from benchmarks.harness import Benchmark, Options, Row, Skipped
 from benchmarks.quality import PAPER, PAPER_FLAGS
 from benchmarks.training import settings_for
-from gaterec.evaluate import evaluate
-from gaterec.prepare import make_trainer, prepare, scorer_for
-from gaterec.train import pick_device, reproducible
+from gaterec.evaluation.evaluate import evaluate
+from gaterec.experiments.setup import make_trainer, prepare, scorer_for
+from gaterec.training.reproducibility import pick_device, reproducible
 
 DATASET = "amazon-cds"
 GOAL = PAPER["recall@10"]

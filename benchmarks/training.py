@@ -7,11 +7,11 @@ import polars as pl
 import torch
 
 from benchmarks.harness import Options
+from gaterec.config.resolve import resolve
+from gaterec.config.settings import Settings
+from gaterec.experiments.setup import make_trainer, prepare
 from gaterec.models import model_class
-from gaterec.prepare import make_trainer, prepare
-from gaterec.settings import Settings
-from gaterec.sources import resolve
-from gaterec.train import pick_device, reproducible
+from gaterec.training.reproducibility import pick_device, reproducible
 
 
 def settings_for(options: Options, dataset: str, changed: Mapping[str, Any]) -> Settings:

@@ -21,10 +21,10 @@ POINTS = [{"learning_rate": rate, "reg_weight": weight} for rate in (0.01, 0.001
 BARE = """
 import pathlib, tempfile, torch
 from gaterec.models import model_class
-from gaterec.prepare import prepare
-from gaterec.resume import best_valid, resumed, saved_epochs
-from gaterec.sources import resolve
-from gaterec.train import pick_device, reproducible
+from gaterec.experiments.setup import prepare
+from gaterec.experiments.resume import best_valid, resumed, saved_epochs
+from gaterec.config.resolve import resolve
+from gaterec.training.reproducibility import pick_device, reproducible
 shared, points = json.loads(sys.argv[1])
 prepared, scores = None, []
 with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import postgres
+from tests.support import postgres
 
 # Tests run side by side, one per core: more threads than that only wait for one another. Child processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

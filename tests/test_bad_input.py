@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 
 from gaterec.models import MODELS
-from tests.commands import TINY, gaterec, gaterec_alone, write_log
+from tests.support.commands import TINY, gaterec, gaterec_alone, write_log
 
 HEADER = b"user_id,item_id,timestamp\n"
 
@@ -288,7 +288,7 @@ def refused_search(tmp_path: Path, space: str | bytes | None, *arguments: object
         (tmp_path / "hyper.test").write_bytes(space if isinstance(space, bytes) else space.encode())
         arguments = (f"--params_file={tmp_path / 'hyper.test'}", *arguments)
     before = _beside_saved(tmp_path)
-    with patch("gaterec.tune.LocalWorker", side_effect=AssertionError("a worker was hired")):
+    with patch("gaterec.experiments.tune.tune.LocalWorker", side_effect=AssertionError("a worker was hired")):
         line = refusal("tune", "-d", tmp_path / "log.csv", f"--checkpoint_dir={tmp_path / 'saved'}", "--epochs=1", *arguments)
     assert _beside_saved(tmp_path) == before
     return line.replace(f"{tmp_path}/", "")

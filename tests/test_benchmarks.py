@@ -37,14 +37,14 @@ from benchmarks.peer import peer_python
 from benchmarks.searches import Searched
 from benchmarks.simulated import alone, write_csv
 from benchmarks.startup import write_simulated
+from gaterec.config.settings import Data
 from gaterec.data.interactions import Interactions
 from gaterec.data.prepared import open_prepared, prepare_log
-from gaterec.data.read import read_log
+from gaterec.data.readers.read import read_log
 from gaterec.data.split import Split
-from gaterec.recommend import load
-from gaterec.settings import Data
-from tests.commands import write_log
-from tests.histories import settings
+from gaterec.inference.recommender import load
+from tests.support.commands import write_log
+from tests.support.histories import settings
 
 
 def two_rows(options: Options) -> Iterator[Row | Skipped]:

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from gaterec.errors import SettingsError
-from gaterec.files import read_tensors, write_tensors
-from gaterec.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, top1_max
+from gaterec.io.files import read_tensors, write_tensors
 from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder, masked_bias
+from gaterec.training.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, top1_max
 
 USERS, ITEMS, LENGTH = 7, 23, 40
 
 
 def window_of(name: str) -> int:
     """L: a tenth of the rows, or as long as they are for models that see the whole row."""
-    return LENGTH if model_class(name).whole_rows else 4
+    return LENGTH if model_class(name).full_context else 4
 
 
 def make(name: str) -> SequenceEncoder:
@@ -39,7 +39,7 @@ def histories() -> tuple[Tensor, Tensor]:
 
 
 each_model = pytest.mark.parametrize("name", MODELS)
-each_product = pytest.mark.parametrize("name", [name for name in MODELS if model_class(name).inner_product])
+each_product = pytest.mark.parametrize("name", [name for name in MODELS if model_class(name).dot_product])
 
 
 @each_model
@@ -59,7 +59,7 @@ def test_shapes(name: str) -> None:
     assert model.encode(users, items[:, :1]).shape == (5, 1, queries.shape[2])
     assert model.encode(users, items.int()).equal(queries)
     assert model.scores(queries).shape == (5, LENGTH, ITEMS)
-    if model.inner_product:
+    if model.dot_product:
         weight, bias = model.item_table()
         assert queries.shape == (5, LENGTH, weight.shape[1])
         assert weight.shape[0] == ITEMS
@@ -149,7 +149,7 @@ def test_padding_scores_minus_infinity_and_nothing_else_does(name: str) -> None:
     assert scores[..., 1:].isfinite().all()
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if not model_class(name).inner_product])
+@pytest.mark.parametrize("name", [name for name in MODELS if not model_class(name).dot_product])
 def test_a_model_that_is_no_product_has_no_item_table_and_nothing_to_train(name: str) -> None:
     model = make(name)
     with pytest.raises(TypeError, match=f"{name} has no item table"):

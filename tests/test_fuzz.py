@@ -22,14 +22,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gaterec.config.recbole_keys import REFUSED
+from gaterec.config.resolve import parse_flags, resolve
+from gaterec.config.section import Section
+from gaterec.config.settings import Data, Settings
 from gaterec.data.filters import apply_filters
-from gaterec.data.read import read_log
+from gaterec.data.readers.read import read_log
 from gaterec.errors import GaterecError
-from gaterec.recbole_keys import REFUSED
-from gaterec.section import Section
-from gaterec.settings import Data, Settings
-from gaterec.sources import parse_flags, resolve
-from tests.commands import gaterec, write_log
+from tests.support.commands import gaterec, write_log
 
 EXAMPLES = int(os.environ.get("GATEREC_FUZZ", "300"))
 DEADLINE = timedelta(seconds=5)
@@ -361,7 +361,10 @@ def test_mangled_spaces_through_the_whole_command(tmp_path_factory: pytest.TempP
     path, log = folder / name, folder / "log.csv"
     path.write_bytes(raw)
     write_log(log)
-    with a_result_or_a_clear_error(), patch("gaterec.tune.Leader.run"):  # nothing is trained, so even a good space comes to nothing
+    with (
+        a_result_or_a_clear_error(),
+        patch("gaterec.experiments.tune.tune.Scheduler.run"),
+    ):  # nothing is trained, so even a good space comes to nothing
         found = gaterec("tune", "-d", log, f"--params_file={path}", f"--checkpoint_dir={folder / 'saved'}")
     assert found.code == 2, found
     assert found.err.splitlines()[-1].startswith("gaterec: "), found.err

@@ -5,19 +5,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gaterec.config.settings import Settings
 from gaterec.data.interactions import Interactions
-from gaterec.data.split import make_cases, split_interactions
-from gaterec.evaluate import EncoderScorer, evaluate
+from gaterec.data.split import make_eval_queries, split_interactions
+from gaterec.evaluation.evaluate import evaluate
+from gaterec.evaluation.scorer import EncoderScorer
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
-from gaterec.settings import Settings
-from tests.histories import no_events, settings, training_counts
-from tests.test_train import CPU, planted, trainer
+from tests.support.histories import no_events, settings, training_counts
+from tests.training.test_trainer import CPU, planted, trainer
 
 
 def right_at_first(model: SequenceEncoder, interactions: Interactions, chosen: Settings) -> float:
     split = split_interactions(interactions, chosen.eval_args)
-    cases = make_cases(interactions, split, "test", "next")
+    cases = make_eval_queries(interactions, split, "test", "next")
     score = EncoderScorer(model.eval(), interactions, chosen.MAX_ITEM_LIST_LENGTH, CPU)
     figures = evaluate(score, interactions, cases, chosen, part="test", counts=training_counts(interactions, split)).figures
     return figures["recall@1"]

@@ -9,9 +9,9 @@ import pytest
 import typer
 from typer.core import TyperGroup as Group
 
-from gaterec.cli import app
+from gaterec.cli.app import app
+from gaterec.config.resolve import parse_flags, resolve
 from gaterec.models import model_class
-from gaterec.sources import parse_flags, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from gaterec.errors import SettingsError
+from gaterec.experiments.run import run
 from gaterec.recbole import run_recbole
-from gaterec.run import run
-from tests.commands import write_log
+from tests.support.commands import write_log
 
 FOUR = ["best_valid_score", "valid_score_bigger", "best_valid_result", "test_result"]
 QUICK: dict[str, Any] = {"epochs": 1, "embedding_size": 4, "MAX_ITEM_LIST_LENGTH": 5, "state": "WARNING"}

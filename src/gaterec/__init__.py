@@ -9,23 +9,24 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["GaterecError", "compare", "load", "prepare", "run", "tune"]
+from gaterec._version import __version__
+
+__all__ = ["GaterecError", "__version__", "compare", "load", "prepare", "run", "tune"]
 
 if TYPE_CHECKING:
-    from gaterec.compare import compare
     from gaterec.errors import GaterecError
-    from gaterec.recommend import load
-    from gaterec.run import prepare_folder as prepare
-    from gaterec.run import run
-    from gaterec.tune import tune
+    from gaterec.experiments.compare.compare import compare
+    from gaterec.experiments.run import prepare_folder as prepare
+    from gaterec.experiments.run import run
+    from gaterec.experiments.tune.tune import tune
+    from gaterec.inference.recommender import load
 
 _PUBLIC = {
-    "run": ("gaterec.run", "run"),
-    "compare": ("gaterec.compare", "compare"),
-    "tune": ("gaterec.tune", "tune"),
-    "prepare": ("gaterec.run", "prepare_folder"),
-    "load": ("gaterec.recommend", "load"),
+    "run": ("gaterec.experiments.run", "run"),
+    "compare": ("gaterec.experiments.compare.compare", "compare"),
+    "tune": ("gaterec.experiments.tune.tune", "tune"),
+    "prepare": ("gaterec.experiments.run", "prepare_folder"),
+    "load": ("gaterec.inference.recommender", "load"),
     "GaterecError": ("gaterec.errors", "GaterecError"),
 }
 

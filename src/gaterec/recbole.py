@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gaterec.config.recbole_keys import REFUSED, REPLACED, WITHOUT_MEANING
+from gaterec.config.resolve import parse_flags
+from gaterec.config.settings import Settings
 from gaterec.errors import short
+from gaterec.experiments.run import run
 from gaterec.models import MODELS, model_class
-from gaterec.recbole_keys import REFUSED, REPLACED, WITHOUT_MEANING
-from gaterec.run import run
-from gaterec.settings import Settings
-from gaterec.sources import parse_flags
 
 
 def run_recbole(

@@ -10,9 +10,9 @@ import torch
 
 from gaterec.data.batches import Batch, TrainingBatches
 from gaterec.data.interactions import Interactions, build_interactions
-from gaterec.data.read import read_log
+from gaterec.data.readers.read import read_log
 from gaterec.data.split import Split, split_interactions
-from tests.histories import all_for_training, histories, random_histories, settings, training_items
+from tests.support.histories import all_for_training, histories, random_histories, settings, training_items
 
 Target = tuple[int, tuple[int, ...], tuple[int, ...]]
 """Whose it is, the window of events that the query sees, the items that follow."""
@@ -84,7 +84,7 @@ def test_long_histories_are_cut_into_pieces_that_still_see_their_window() -> Non
 def test_whole_rows_have_at_most_a_window_of_events_and_every_query_sees_half_of_one(window: int, batch_size: int) -> None:
     interactions = random_histories(30, 40, 120, shortest=0)
     split = all_for_training(interactions)
-    batches = TrainingBatches(interactions, split, window=window, whole_rows=True, batch_size=batch_size, seed=1)
+    batches = TrainingBatches(interactions, split, window=window, full_context=True, batch_size=batch_size, seed=1)
     epoch = list(batches.epoch(1))
     assert max(batch.items.shape[1] for batch in epoch) <= window
     half = (window + 1) // 2
@@ -94,7 +94,7 @@ def test_whole_rows_have_at_most_a_window_of_events_and_every_query_sees_half_of
 
 def test_a_history_that_fits_into_the_window_is_one_row() -> None:
     interactions = histories([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6, 7])
-    batches = TrainingBatches(interactions, all_for_training(interactions), window=5, whole_rows=True, batch_size=99, shuffle=False)
+    batches = TrainingBatches(interactions, all_for_training(interactions), window=5, full_context=True, batch_size=99, shuffle=False)
     (batch,) = batches.epoch(1)
     assert batch.items.tolist() == [[1, 2, 3, 4, 5], [1, 2, 3, 0, 0], [2, 3, 4, 5, 6]]
     assert batch.targets.flatten().tolist() == [2, 3, 4, 5, 6, 2, 3, 4, 5, 6, 7]

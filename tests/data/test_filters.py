@@ -8,11 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from gaterec.config.intervals import parse_intervals
+from gaterec.config.settings import Data
 from gaterec.data.filters import FilterStep, apply_filters, drop_repeats, keep_active, keep_known, keep_values
 from gaterec.data.log import Log
-from gaterec.data.read import read_log
+from gaterec.data.readers.read import read_log
 from gaterec.errors import DataError
-from gaterec.settings import Data, parse_intervals
 
 SETTINGS = Data(USER_ID_FIELD="user", ITEM_ID_FIELD="item", TIME_FIELD="time")
 

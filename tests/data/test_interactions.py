@@ -11,9 +11,9 @@ from gaterec.data import interactions
 from gaterec.data.filters import apply_filters
 from gaterec.data.interactions import Interactions, build_interactions, item_columns, stable_argsort
 from gaterec.data.log import Log
-from gaterec.data.read import read_log
+from gaterec.data.readers.read import read_log
 from gaterec.errors import DataError
-from tests.histories import histories, settings
+from tests.support.histories import histories, settings
 
 
 def log(users: str, items: str, times: list[Any] | None = None, things: pl.DataFrame | None = None) -> Log:

@@ -26,8 +26,8 @@ from gaterec.data.prepared import (
 )
 from gaterec.data.split import split_interactions, training_counts
 from gaterec.errors import DataError, RunError, SettingsError
-from tests import histories
-from tests.histories import settings
+from tests.support import histories
+from tests.support.histories import settings
 
 INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
 

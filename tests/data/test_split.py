@@ -11,12 +11,22 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gaterec.config.settings import EvalArgs
 from gaterec.data.interactions import Interactions
 from gaterec.data.prepared import prepare_log
-from gaterec.data.split import Cases, Split, _by_share, _leave_out, chosen_before, make_cases, ranges, split_interactions, training_events
+from gaterec.data.split import (
+    EvalQueries,
+    Split,
+    _by_share,
+    _leave_out,
+    chosen_before,
+    make_eval_queries,
+    ranges,
+    split_interactions,
+    training_events,
+)
 from gaterec.errors import DataError
-from gaterec.settings import EvalArgs
-from tests.histories import histories, random_histories, settings
+from tests.support.histories import histories, random_histories, settings
 
 
 def protocol(**values: object) -> EvalArgs:
@@ -38,7 +48,7 @@ def by_length(longest: int) -> Interactions:
     return histories(*(range(1, length + 1) for length in range(1, longest + 1)))
 
 
-def asked(cases: Cases) -> list[tuple[int, int, list[int]]]:
+def asked(cases: EvalQueries) -> list[tuple[int, int, list[int]]]:
     """(user, position, right items) of each query."""
     return [(int(cases.user[c]), int(cases.position[c]), cases.relevant[cases.case == c].tolist()) for c in range(len(cases))]
 
@@ -211,7 +221,7 @@ def test_no_share_for_validation_and_test_trains_on_everything() -> None:
     split = split_interactions(interactions, protocol(split={"RS": [1, 0, 0]}))
     assert sizes(interactions, split) == [(length, 0, 0) for length in (1, 2, 3, 4)]
     for part in ("valid", "test"):
-        cases = make_cases(interactions, split, part, "next")
+        cases = make_eval_queries(interactions, split, part, "next")
         assert (len(cases), len(cases.relevant), cases.skipped) == (0, 0, 0)
 
 
@@ -223,20 +233,20 @@ def two_people() -> tuple[Interactions, Split]:
 
 def test_next_asks_before_each_held_out_event() -> None:
     interactions, split = two_people()
-    valid = make_cases(interactions, split, "valid", "next")
+    valid = make_eval_queries(interactions, split, "valid", "next")
     assert asked(valid) == [(1, 2, [3]), (1, 3, [4]), (1, 4, [3])]
     assert valid.skipped == 1  # nothing stands before person 2's first event
-    test = make_cases(interactions, split, "test", "next")
+    test = make_eval_queries(interactions, split, "test", "next")
     assert asked(test) == [(1, 5, [5]), (1, 6, [5]), (2, 8, [7]), (2, 9, [6])]
     assert test.skipped == 0
 
 
 def test_all_asks_once_at_the_end_and_counts_each_right_item_once() -> None:
     interactions, split = two_people()
-    valid = make_cases(interactions, split, "valid", "all")
+    valid = make_eval_queries(interactions, split, "valid", "all")
     assert asked(valid) == [(1, 2, [3, 4])]
     assert valid.skipped == 1
-    test = make_cases(interactions, split, "test", "all")
+    test = make_eval_queries(interactions, split, "test", "all")
     assert asked(test) == [(1, 5, [5]), (2, 8, [6, 7])]
     assert test.skipped == 0
 
@@ -244,7 +254,7 @@ def test_all_asks_once_at_the_end_and_counts_each_right_item_once() -> None:
 def test_all_skips_events_and_not_items() -> None:
     interactions = histories([1, 1, 1, 2], [1, 2, 3])
     split = Split(np.array([0, 0, 6]), np.array([0, 0, 6]))  # person 1 has nothing but test events
-    cases = make_cases(interactions, split, "test", "all")
+    cases = make_eval_queries(interactions, split, "test", "all")
     assert asked(cases) == [(2, 6, [3])]
     assert cases.skipped == 4
 
@@ -268,7 +278,7 @@ def test_cases_equal_plain_lists(target: str, part: str) -> None:
                 expected.append((person, query, [int(interactions.item[position])]))
             elif position == begin:
                 expected.append((person, query, sorted(set(interactions.item[begin:end].tolist()))))
-    cases = make_cases(interactions, split, part, target)  # type: ignore[arg-type]
+    cases = make_eval_queries(interactions, split, part, target)  # type: ignore[arg-type]
     assert asked(cases) == expected
     assert cases.skipped == skipped
     assert skipped > 0
@@ -280,7 +290,7 @@ def test_cases_equal_plain_lists(target: str, part: str) -> None:
 def test_chosen_before_looks_at_what_stands_before_the_query(target: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gaterec.data.interactions.AT_A_TIME", block)
     interactions = random_histories(30, 12, 15, shortest=0)
-    cases = make_cases(interactions, split_interactions(interactions, protocol(split={"RS": [2, 1, 2]})), "test", target)  # type: ignore[arg-type]
+    cases = make_eval_queries(interactions, split_interactions(interactions, protocol(split={"RS": [2, 1, 2]})), "test", target)  # type: ignore[arg-type]
     expected = [
         item in interactions.item[interactions.offsets[cases.user[case]] : cases.position[case]]
         for case, item in zip(cases.case, cases.relevant, strict=True)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaterec.kernels import counting, ranking
+from gaterec.kernels import rank_counting as counting
+from gaterec.kernels import ranking
 from gaterec.kernels.ranking import products, rank, ranks
 from gaterec.kernels.topk import top_items
 

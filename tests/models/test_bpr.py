@@ -10,13 +10,13 @@ import torch
 from gaterec.data.interactions import Interactions
 from gaterec.data.split import training_events
 from gaterec.errors import SettingsError
+from gaterec.experiments.setup import make_trainer, prepare
 from gaterec.models.bpr import BPR, BPRSettings
 from gaterec.models.pop import Pop, PopSettings
-from gaterec.prepare import make_trainer, prepare
-from gaterec.train import draw_negatives
-from tests.commands import write_log
-from tests.histories import histories, no_events, settings
-from tests.test_train import trainer
+from gaterec.training.step import draw_negatives
+from tests.support.commands import write_log
+from tests.support.histories import histories, no_events, settings
+from tests.training.test_trainer import trainer
 
 
 def two_tastes(people: int = 60, items: int = 10) -> Interactions:

@@ -3,9 +3,9 @@
 import torch
 
 from gaterec.models.fpmc import FPMC, FPMCSettings
-from tests.histories import settings
+from tests.support.histories import settings
 from tests.test_learning import pop_right_at_first, right_at_first
-from tests.test_train import planted, trainer
+from tests.training.test_trainer import planted, trainer
 
 
 def test_scores_are_taste_and_what_follows_the_last_item() -> None:

@@ -7,9 +7,9 @@ import torch
 
 from gaterec.models.gru4rec import GRU4Rec, GRU4RecSettings
 from gaterec.models.gru4rec_plus import GRU4RecPlus, GRU4RecPlusSettings
-from tests.histories import settings
+from tests.support.histories import settings
 from tests.test_learning import pop_right_at_first, right_at_first
-from tests.test_train import planted, trainer
+from tests.training.test_trainer import planted, trainer
 
 
 def test_the_network_is_gru4recs() -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from gaterec.config.resolve import parse_value
 from gaterec.models.hgn import HGN, HGNSettings
-from gaterec.sources import parse_value
-from tests.models import reference_hgn
+from tests.support import reference_hgn
 
 USERS, ITEMS = 6, 15
 SWITCHES = ("feature_gate", "instance_gate", "item_item", "user_term", "item_bias")

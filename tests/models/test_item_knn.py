@@ -10,7 +10,7 @@ from torch import Tensor
 from gaterec.errors import DataError, SettingsError
 from gaterec.models import item_knn
 from gaterec.models.item_knn import EXACT, ItemKNN, ItemKNNSettings, nearest
-from tests.histories import settings
+from tests.support.histories import settings
 
 PEOPLE, ITEMS = 30, 25
 

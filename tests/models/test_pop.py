@@ -3,7 +3,7 @@
 import torch
 
 from gaterec.models.pop import Pop, PopSettings
-from tests.histories import no_events
+from tests.support.histories import no_events
 
 
 def test_scores_are_the_counts_for_everyone() -> None:

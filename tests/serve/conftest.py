@@ -8,11 +8,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from gaterec.serve.app import Options, make_app
-from gaterec.serve.events import open_store
-from gaterec.serve.live import Live
+from gaterec.serve.events.store import open_store
 from gaterec.serve.metrics import Metrics
+from gaterec.serve.reloading import Live
 from gaterec.serve.service import Service
-from tests.servers import train
+from tests.support.servers import train
 
 Make = Callable[..., TestClient]
 

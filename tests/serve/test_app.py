@@ -10,14 +10,14 @@ import httpx2 as httpx
 import pytest
 from starlette.testclient import TestClient
 
-from gaterec.recommend import load
+from gaterec.inference.recommender import load
 from gaterec.serve.app import Options, make_app
-from gaterec.serve.events import Event, EventsError, open_store
-from gaterec.serve.live import Live
+from gaterec.serve.events.store import Event, EventsError, open_store
 from gaterec.serve.metrics import Metrics
+from gaterec.serve.reloading import Live
 from gaterec.serve.service import Service
-from tests import postgres
 from tests.serve.conftest import Make
+from tests.support import postgres
 
 
 def items(answer: httpx.Response) -> list[str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gaterec.schemas import MAX_COLUMNS, MAX_FILTER, MAX_HISTORY, EventRequest, ExplainRequest, RecommendRequest
-from gaterec.schemas import MAX_VALUES as COLUMN_VALUES
 from gaterec.serve.bodies import MAX_KEYS, MAX_VALUES, read_json
-from tests.servers import serving
+from gaterec.serve.schemas import MAX_COLUMNS, MAX_FILTER, MAX_HISTORY, EventRequest, ExplainRequest, RecommendRequest
+from gaterec.serve.schemas import MAX_VALUES as COLUMN_VALUES
+from tests.support.servers import serving
 
 JSON = {"content-type": "application/json"}
 

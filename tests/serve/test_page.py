@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 import gaterec
-from tests.commands import start, write_log
+from tests.support.commands import start, write_log
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 if CHROMIUM is None:

@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.servers import Running, serving
+from tests.support.servers import Running, serving
 
 REQUESTS = int(os.environ.get("GATEREC_REQUESTS", "300"))
 HANGS = 10.0

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gaterec.schemas import ExplainRequest, RecommendRequest
 from gaterec.serve.batching import BusyError
-from gaterec.serve.events import DamagedError, Event, EventsError, EventStore, open_store
-from gaterec.serve.live import Live
+from gaterec.serve.events.store import DamagedError, Event, EventsError, EventStore, open_store
 from gaterec.serve.metrics import Metrics
+from gaterec.serve.reloading import Live
+from gaterec.serve.schemas import ExplainRequest, RecommendRequest
 from gaterec.serve.service import Asked, PersonRequest, Service, SimilarRequest
 
 

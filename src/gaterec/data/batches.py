@@ -64,7 +64,7 @@ class TrainingBatches:
         split: Split,
         *,
         window: int,
-        whole_rows: bool = False,
+        full_context: bool = False,
         batch_size: int,
         next_items: int = 1,
         shuffle: bool = True,
@@ -75,7 +75,7 @@ class TrainingBatches:
         self.device = torch.device(device)
         self.item = torch.from_numpy(interactions.item).to(self.device)
         self.train_end = torch.from_numpy(split.train_end).to(self.device)
-        self.user, self.first, self.count, self.context = _rows(interactions, split, window, whole_rows, batch_size)
+        self.user, self.first, self.count, self.context = _rows(interactions, split, window, full_context, batch_size)
 
     @property
     def targets(self) -> int:

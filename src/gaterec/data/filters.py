@@ -14,10 +14,11 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from gaterec.data.columns import parse_dates
+from gaterec.config.intervals import Interval, parse_intervals
+from gaterec.config.settings import Data, as_interval
 from gaterec.data.log import Log
+from gaterec.data.readers.columns import parse_dates
 from gaterec.errors import DataError, short
-from gaterec.settings import Data, Interval, as_interval, parse_intervals
 
 
 class FilterStep(NamedTuple):

@@ -17,9 +17,9 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
+from gaterec.config.settings import Settings
 from gaterec.data.log import Log
 from gaterec.errors import DataError
-from gaterec.settings import Settings
 
 UNKNOWN = "[unknown]"
 PADDING = "[padding]"

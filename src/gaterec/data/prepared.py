@@ -21,15 +21,15 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-import gaterec
-from gaterec.data.catalog import load_dataset
+from gaterec._version import __version__
+from gaterec.config.paths import read_text
+from gaterec.config.settings import Data, Settings
+from gaterec.data.datasets.registry import load_dataset
 from gaterec.data.filters import FilterStep, apply_filters
 from gaterec.data.interactions import Interactions, build_interactions
 from gaterec.data.log import Log
 from gaterec.errors import DataError, SettingsError
-from gaterec.files import folder_written_whole, reason
-from gaterec.paths import read_text
-from gaterec.settings import Data, Settings
+from gaterec.io.files import folder_written_whole, reason
 
 FORMAT = 1
 """The version of the folder's layout; a folder of a newer one is refused."""
@@ -143,7 +143,7 @@ def write_prepared(log: PreparedLog, settings: Settings, folder: Path) -> None:
         arrays["row"] = interactions.row
     about = {
         "format": FORMAT,
-        "gaterec": gaterec.__version__,
+        "gaterec": __version__,
         "name": interactions.name,
         "source": log.source,
         "people": len(interactions.users) - 1,
@@ -218,7 +218,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise DataError(f"{file}: expected a log that gaterec prepared, found no format number in it")
     if found > FORMAT:
         raise DataError(
-            f"{folder}: was prepared by gaterec {about.get('gaterec')} in format {found}; this gaterec {gaterec.__version__} reads up to {FORMAT}: upgrade it"
+            f"{folder}: was prepared by gaterec {about.get('gaterec')} in format {found}; this gaterec {__version__} reads up to {FORMAT}: upgrade it"
         )
     for name, kind in IN_ABOUT.items():
         if not isinstance(about.get(name), kind):

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
+from gaterec.config.settings import EvalArgs
 from gaterec.data.interactions import AT_A_TIME, Interactions
 from gaterec.errors import DataError
-from gaterec.settings import EvalArgs
 
 Part = Literal["valid", "test"]
 
@@ -37,7 +37,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Cases:
+class EvalQueries:
     """What an evaluation asks: C queries, and the items that would be right answers.
 
     Attributes:
@@ -181,7 +181,7 @@ def training_events(interactions: Interactions, split: Split) -> tuple[np.ndarra
     return people, interactions.item[ranges(interactions.offsets[:-1], lengths)].astype(np.int64)
 
 
-def make_cases(interactions: Interactions, split: Split, part: Part, target: Literal["next", "all"]) -> Cases:
+def make_eval_queries(interactions: Interactions, split: Split, part: Part, target: Literal["next", "all"]) -> EvalQueries:
     """The queries of an evaluation.
 
     next: one query before each held-out event, which is its one right answer (RecBole's protocol).
@@ -201,7 +201,7 @@ def make_cases(interactions: Interactions, split: Split, part: Part, target: Lit
         position = begin[user]
     first = np.ones(len(user), dtype=bool)
     first[1:] = (user[1:] != user[:-1]) | (position[1:] != position[:-1])
-    return Cases(
+    return EvalQueries(
         user[first],
         position[first],
         relevant,
@@ -210,7 +210,7 @@ def make_cases(interactions: Interactions, split: Split, part: Part, target: Lit
     )
 
 
-def seen_pairs(interactions: Interactions, cases: Cases) -> np.ndarray:
+def seen_pairs(interactions: Interactions, cases: EvalQueries) -> np.ndarray:
     """(M,) int64: `query * V + item` of every event that stands before a query in its person's history."""
     begin = interactions.offsets[cases.user]
     past = cases.position - begin
@@ -218,7 +218,7 @@ def seen_pairs(interactions: Interactions, cases: Cases) -> np.ndarray:
     return pairs
 
 
-def chosen_before(interactions: Interactions, cases: Cases) -> np.ndarray:
+def chosen_before(interactions: Interactions, cases: EvalQueries) -> np.ndarray:
     """(R,) whether the same person chose each right item before its query too."""
     size, before = len(interactions.items), np.zeros(len(cases.relevant), dtype=bool)
     for people, events in interactions.blocks():

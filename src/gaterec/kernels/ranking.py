@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gaterec.kernels.counting import count_above, count_ties_before
+from gaterec.kernels.rank_counting import count_above, count_ties_before
 from gaterec.kernels.threads import in_threads
 from gaterec.kernels.topk import top_items
 

@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gaterec.models.encoder import SequenceEncoder, Terms
-from gaterec.section import Section
+from gaterec.config.section import Section
+from gaterec.models.encoder import ScoreTerms, SequenceEncoder
 
 
 class BPRSettings(Section):
@@ -42,13 +42,13 @@ class BPR(SequenceEncoder):
     def encode_as(self, people: Tensor, items: Tensor) -> Tensor:
         return people[:, None].expand(-1, items.shape[1], -1)  # (B, T, D)
 
-    def terms(self, user: Tensor, items: Tensor) -> Terms:
+    def terms(self, user: Tensor, items: Tensor) -> ScoreTerms:
         return self.terms_as(self.user(user), items)
 
-    def terms_as(self, person: Tensor, items: Tensor) -> Terms:
+    def terms_as(self, person: Tensor, items: Tensor) -> ScoreTerms:
         """See SequenceEncoder.terms: lasting taste is all there is."""
         none = person.new_zeros(len(items), len(person))
-        return Terms(person, none, none)
+        return ScoreTerms(person, none, none)
 
     def user_table(self) -> Tensor:
         return self.user.weight

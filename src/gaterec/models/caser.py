@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from gaterec.config.section import Section
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.section import Section
 
 TOGETHER = 10
 """So many heights are computed as one convolution, the lower filters filled up with zeros: more to multiply, but in larger pieces."""

@@ -14,12 +14,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from gaterec.models.windows import Windows
-from gaterec.section import Section
+from gaterec.config.section import Section
+from gaterec.models.window_state import SequenceState
 
 
 @dataclass(frozen=True)
-class Terms:
+class ScoreTerms:
     """A query as the sum that it is: lasting + gated.sum(0) + direct.sum(0).
 
     Attributes:
@@ -55,9 +55,9 @@ class SequenceEncoder(nn.Module, ABC):
     """
 
     Settings: ClassVar[type[Section]]
-    whole_rows: ClassVar[bool] = False
+    full_context: ClassVar[bool] = False
     based_on: ClassVar[Literal["person and history", "history", "popularity"]] = "history"
-    inner_product: ClassVar[bool] = True
+    dot_product: ClassVar[bool] = True
 
     @abstractmethod
     def encode(self, users: Tensor, items: Tensor) -> Tensor:
@@ -83,15 +83,15 @@ class SequenceEncoder(nn.Module, ABC):
         """As encode, for people (B, D) of whom their vectors are known."""
         raise NotImplementedError
 
-    def terms_as(self, person: Tensor, items: Tensor) -> Terms | None:
+    def terms_as(self, person: Tensor, items: Tensor) -> ScoreTerms | None:
         """As terms, for a person (D,) likewise."""
         raise NotImplementedError
 
-    def windows(self, room: int, window: int) -> Windows:
-        """Where the last L events of so many people are kept, for queries after newer events; see gaterec.models.windows."""
-        return Windows(self, room, window)
+    def windows(self, room: int, window: int) -> SequenceState:
+        """Where the last L events of so many people are kept, for queries after newer events; see gaterec.models.window_state."""
+        return SequenceState(self, room, window)
 
-    def terms(self, user: Tensor, items: Tensor) -> Terms | None:
+    def terms(self, user: Tensor, items: Tensor) -> ScoreTerms | None:
         """The terms of the query behind the last event, for a model whose query is such a sum; None for any other.
 
         Args:

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gaterec.models.encoder import SequenceEncoder, Terms
-from gaterec.section import Section
+from gaterec.config.section import Section
+from gaterec.models.encoder import ScoreTerms, SequenceEncoder
 
 
 class FPMCSettings(Section):
@@ -43,12 +43,12 @@ class FPMC(SequenceEncoder):
         last = self.last(items)  # (B, T, D)
         return torch.cat([self.user(users)[:, None].expand_as(last), last], 2)  # (B, T, 2 D)
 
-    def terms(self, user: Tensor, items: Tensor) -> Terms:
+    def terms(self, user: Tensor, items: Tensor) -> ScoreTerms:
         """See SequenceEncoder.terms: lasting taste, and what follows the last event."""
         person, last = self.user(user), self.last(items)  # (D,), (T, D)
         direct = last.new_zeros(len(items), 2 * len(person))
         direct[-1, len(person) :] = last[-1]
-        return Terms(torch.cat([person, torch.zeros_like(person)]), torch.zeros_like(direct), direct)
+        return ScoreTerms(torch.cat([person, torch.zeros_like(person)]), torch.zeros_like(direct), direct)
 
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         return self.item.weight, None

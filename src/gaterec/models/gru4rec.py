@@ -15,8 +15,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from gaterec.config.section import Section
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.section import Section
 
 
 class GRU4RecSettings(Section):
@@ -30,7 +30,7 @@ class GRU4Rec(SequenceEncoder):
     """See the equations above."""
 
     Settings = GRU4RecSettings
-    whole_rows = True
+    full_context = True
 
     def __init__(self, users: int, items: int, window: int, settings: GRU4RecSettings) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """GRU4Rec+: the network of GRU4Rec under a ranking loss against many shared negatives (Hidasi and Karatzoglou, CIKM 2018).
 
-What is new in that paper is how it is trained: BPR-max (TOP1max is the other one, see gaterec.losses), and 2,048 negatives a step, drawn by the
+What is new in that paper is how it is trained: BPR-max (TOP1max is the other one, see gaterec.training.losses), and 2,048 negatives a step, drawn by the
 items' counts to a power between 0, all items alike, and 1, by popularity. The authors tune the power for each log; here it is halfway.
 """
 

@@ -8,7 +8,7 @@ For person u and one of their last L events i, p events before the query:
     score(t,j) = query(t) . Q_j + bias_j
 
 S depends on the person and the item alone, so it is computed once per event and not once for each of the L windows that see the event;
-the windows are then formed by gaterec.kernels.windows. `pooling_type: max` takes the element-wise maximum of a S over the window.
+the windows are then formed by gaterec.kernels.sliding_windows. `pooling_type: max` takes the element-wise maximum of a S over the window.
 """
 
 from typing import Annotated, Literal
@@ -17,10 +17,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gaterec.kernels.windows import gated_average, gated_maximum, sliding_sum
-from gaterec.models.encoder import SequenceEncoder, Terms
-from gaterec.models.hgn_windows import HGNWindows
-from gaterec.section import Section
+from gaterec.config.section import Section
+from gaterec.kernels.sliding_windows import gated_average, gated_maximum, sliding_sum
+from gaterec.models.encoder import ScoreTerms, SequenceEncoder
+from gaterec.models.hgn_window_state import HGNState
 
 Weight = Annotated[float, Field(ge=0.0)]
 
@@ -94,14 +94,14 @@ class HGN(SequenceEncoder):
         pool = gated_average if self.settings.pooling_type == "average" else gated_maximum
         return pool(gated, item_gate, position_gate)
 
-    def windows(self, room: int, window: int) -> HGNWindows:
+    def windows(self, room: int, window: int) -> HGNState:
         """See SequenceEncoder.windows; L is the model's own."""
-        return HGNWindows(self, room)
+        return HGNState(self, room)
 
-    def terms(self, user: Tensor, items: Tensor) -> Terms:
+    def terms(self, user: Tensor, items: Tensor) -> ScoreTerms:
         return self.terms_as(self.user(user), items)
 
-    def terms_as(self, person: Tensor, items: Tensor) -> Terms:
+    def terms_as(self, person: Tensor, items: Tensor) -> ScoreTerms:
         """See SequenceEncoder.terms: the equations above, term by term, for one person; max pooling gives each feature to the event that won it."""
         event = self.item(items)  # (T, D)
         open_features = torch.sigmoid(self.feature_item(event) + self.feature_user(person)) if self.settings.feature_gate else None
@@ -119,7 +119,7 @@ class HGN(SequenceEncoder):
             pooled = torch.zeros_like(let_in).scatter(0, winner[None], let_in.gather(0, winner[None]))
         none = torch.zeros_like(event)
         lasting = person if self.settings.user_term else torch.zeros_like(person)
-        return Terms(lasting, pooled, event if self.settings.item_item else none, gate, open_features)
+        return ScoreTerms(lasting, pooled, event if self.settings.item_item else none, gate, open_features)
 
     def user_table(self) -> Tensor:
         return self.user.weight

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from gaterec.config.section import Section
 from gaterec.errors import DataError
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.section import Section
 
 EXACT = 2**24
 """Whole numbers up to here are exact in float32, in which queries are held."""
@@ -51,7 +51,7 @@ class ItemKNN(SequenceEncoder):
     """
 
     Settings = ItemKNNSettings
-    inner_product = False
+    dot_product = False
 
     neighbours: Tensor
     similarity: Tensor

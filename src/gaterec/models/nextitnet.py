@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from gaterec.config.section import Section
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.section import Section
 
 Dilation = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -47,7 +47,7 @@ class NextItNet(SequenceEncoder):
     """See the equations above."""
 
     Settings = NextItNetSettings
-    whole_rows = True
+    full_context = True
 
     def __init__(self, users: int, items: int, window: int, settings: NextItNetSettings) -> None:
         super().__init__()

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gaterec.models.encoder import SequenceEncoder, Terms
-from gaterec.section import Section
+from gaterec.config.section import Section
+from gaterec.models.encoder import ScoreTerms, SequenceEncoder
 
 
 class PopSettings(Section):
@@ -35,10 +35,10 @@ class Pop(SequenceEncoder):
     def encode(self, users: Tensor, items: Tensor) -> Tensor:
         return torch.zeros(*items.shape, 1, device=items.device)
 
-    def terms(self, user: Tensor, items: Tensor) -> Terms:
+    def terms(self, user: Tensor, items: Tensor) -> ScoreTerms:
         """See SequenceEncoder.terms: neither the person nor their events say anything."""
         none = self.weight.new_zeros(len(items), 1)
-        return Terms(none.new_zeros(1), none, none)
+        return ScoreTerms(none.new_zeros(1), none, none)
 
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         return self.weight, self.counts

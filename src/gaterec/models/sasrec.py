@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from gaterec.config.section import Section
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.section import Section
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -120,7 +120,7 @@ class SASRec(SequenceEncoder):
     """See the equations above. The inputs are normed in block post and the queries in block pre, as is usual with each."""
 
     Settings = SASRecSettings
-    whole_rows = True
+    full_context = True
 
     def __init__(self, users: int, items: int, window: int, settings: SASRecSettings) -> None:
         super().__init__()

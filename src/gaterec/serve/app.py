@@ -23,9 +23,16 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-import gaterec
+from gaterec._version import __version__
 from gaterec.errors import GaterecError, RequestError, RunError
-from gaterec.schemas import (
+from gaterec.serve.batching import BusyError
+from gaterec.serve.bodies import JSONRoute
+from gaterec.serve.events.store import Event, EventsError
+from gaterec.serve.lookups import check_text, find_items, find_users, item_answer, model_answer
+from gaterec.serve.middleware import BROKEN, RequestGuard
+from gaterec.serve.problems import problem
+from gaterec.serve.reloading import Loaded
+from gaterec.serve.schemas import (
     ID_LENGTH,
     MAX_K,
     DeleteAnswer,
@@ -47,13 +54,6 @@ from gaterec.schemas import (
     UsersAnswer,
     VersionAnswer,
 )
-from gaterec.serve.batching import BusyError
-from gaterec.serve.bodies import JSONRoute
-from gaterec.serve.catalogue import check_text, find_items, find_users, item_answer, model_answer
-from gaterec.serve.events import Event, EventsError
-from gaterec.serve.guard import BROKEN, Guard
-from gaterec.serve.live import Loaded
-from gaterec.serve.problems import problem
 from gaterec.serve.service import PersonRequest, Service, SimilarRequest
 
 LOG = logging.getLogger("gaterec.serve")
@@ -176,7 +176,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
     app = FastAPI(
         title="gaterec",
         summary="What each person will want next, and why.",
-        version=gaterec.__version__,
+        version=__version__,
         lifespan=life,
         docs_url=None,
         redoc_url=None,
@@ -265,7 +265,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
     @app.get("/model", tags=["server"], response_model=ModelAnswer)
     async def model() -> Response:
         """The run that answers: its figures, its curves, what it was trained on."""
-        return _sent(await asyncio.to_thread(model_answer, live.current))
+        return _sent(await asyncio.to_thread(model_answer, live.current.recommender, live.current.name))
 
     @app.post("/reload", tags=["server"], response_model=ReloadAnswer)
     async def take_newest() -> Response:
@@ -278,7 +278,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
         """Which gaterec, and which run."""
         loaded = live.current
         title = str(loaded.recommender.info["title"])
-        return _sent(VersionAnswer(gaterec=gaterec.__version__, model=loaded.name, title=title, loaded=loaded.since))
+        return _sent(VersionAnswer(gaterec=__version__, model=loaded.name, title=title, loaded=loaded.since))
 
     @app.get("/health", tags=["server"], response_model=HealthAnswer)
     async def health() -> Response:
@@ -307,7 +307,7 @@ def make_app(service: Service, options: Options) -> ASGIApp:
 
     app.mount("/docs/swagger", StaticFiles(directory=SWAGGER))
     app.mount("/page", StaticFiles(directory=PAGE))
-    return Guard(
+    return RequestGuard(
         app,
         metrics=metrics,
         token=options.token,

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from gaterec.errors import GaterecError
-from gaterec.explain import explain_to
-from gaterec.recommend import Answer, Person, Recommender, Request, empty_note, history_notes
-from gaterec.schemas import (
+from gaterec.inference.explain import explain_to
+from gaterec.inference.recommender import Answer, Person, Recommender, Request, empty_note, history_notes
+from gaterec.serve.batching import Batcher
+from gaterec.serve.events.store import DamagedError, EventStore
+from gaterec.serve.metrics import Metrics
+from gaterec.serve.reloading import Live, Loaded
+from gaterec.serve.schemas import (
     ExplainAnswer,
     ExplainedEvent,
     ExplainRequest,
@@ -21,10 +25,6 @@ from gaterec.schemas import (
     SimilarAnswer,
     UserAnswer,
 )
-from gaterec.serve.batching import Batcher
-from gaterec.serve.events import DamagedError, EventStore
-from gaterec.serve.live import Live, Loaded
-from gaterec.serve.metrics import Metrics
 
 
 @dataclass(frozen=True)

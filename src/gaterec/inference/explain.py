@@ -1,0 +1,95 @@
+"""Why an item was recommended, exactly: a score is a sum, and every term of it belongs to something that a person can see.
+
+    score = user . Q_j + sum over events of (gated event . Q_j) + sum over events of (event . Q_j) + bias_j
+
+Models that are no such sum (attention, recurrence, convolution) are explained by leaving one event out at a time, and say so.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from gaterec.errors import RequestError
+from gaterec.inference.explanation import EXACT, LEFT_OUT, Explanation
+from gaterec.inference.ids import several
+from gaterec.inference.recommender import Person, Recommender, history_notes
+
+AT_A_TIME = 2**26
+"""Scores of all items, where an item has none by itself, are computed for so few people at a time that about these numbers are held."""
+
+
+def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[Any] | None = None) -> Explanation:
+    """Why an item would be recommended to a person.
+
+    Args:
+        user: an id, or None for someone with a history alone.
+        history: newer events of a known user, all events of another. Items that the run does not know are left out, see Explanation.notes.
+
+    Raises:
+        RequestError: an unknown item to explain, or a user without a history.
+    """
+    events = [] if history is None else list(several("history", history))
+    if user is None and not events:
+        raise RequestError("explain: for whom? expected a user, or the history of somebody without an id")
+    (person,) = recommender.people(None if user is None else [user], [events])
+    return explain_to(recommender, person, item)
+
+
+@torch.inference_mode()
+def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanation:
+    """The same for a person who was found already (see Recommender.people)."""
+    target = recommender.item_number(item)
+    if not len(person.items):
+        whom = "explain: neither a user nor a history" if person.id is None else f"user {person.id!r}"
+        raise RequestError(f"{whom}: nothing is known of this person, so popular items are recommended, and there is nothing to explain")
+    items = person.items[-recommender.settings.MAX_ITEM_LIST_LENGTH :]
+    before = len(person.items) - len(items)
+    without = [Person(person.id, person.number, np.delete(person.items, before + place)) for place in range(len(items))]
+    score, *others = _scores(recommender, [person, *without], target)
+    # Without their only event nothing is known of a person, and what is popular is no score to compare with.
+    what_if = [value if len(other.items) else None for other, value in zip(without, others, strict=True)]
+    model = recommender.model
+    places = torch.from_numpy(items.astype("int64"))
+    if person.number or recommender.fold_in is None:
+        terms = model.terms(torch.tensor(person.number), places)
+    else:
+        terms = model.terms_as(recommender.fold_in([person.items])[0], places)
+    if terms is None:
+        total = torch.tensor([score - (value or 0.0) for value in what_if])
+        gated = direct = gate = None
+        lasting = bias = features = None
+    else:
+        weight, biases = model.item_table()
+        vector = weight[target]
+        gated, direct = terms.gated @ vector, terms.direct @ vector
+        total, gate, features = gated + direct, terms.instance_gate, terms.feature_gate
+        lasting, bias = float(terms.lasting @ vector), 0.0 if biases is None else float(biases[target])
+        # Summed in float64, and held to the size of the products that the model summed in float32, however they cancel out.
+        found = lasting + bias + float(total.double().sum())
+        size = float((torch.cat([terms.lasting[None], terms.gated, terms.direct]).abs() @ vector.abs()).double().sum()) + abs(bias)
+        assert abs(found - score) <= 1e-5 * max(1.0, size), f"terms sum to {found}, the score is {score}"
+    ids, titles = recommender.items.to_series(0), recommender.titles
+    frame = pl.DataFrame({"item": ids.gather(items)})
+    if titles is not None:
+        frame = frame.with_columns(titles.gather(items).alias("title"))
+    columns = {"gated": gated, "direct": direct, "total": total, "instance_gate": gate}
+    frame = frame.with_columns(
+        *(pl.lit(None, pl.Float64).alias(name) if values is None else pl.Series(name, values.tolist()) for name, values in columns.items()),
+        pl.Series("what_if", what_if, dtype=pl.Float64),
+    )
+    method, title = LEFT_OUT if terms is None else EXACT, None if titles is None else titles[target]
+    return Explanation(person.id, ids[target], score, method, lasting, bias, frame, features, title, tuple(history_notes([person])))
+
+
+def _scores(recommender: Recommender, people: Sequence[Person], item: int) -> list[float]:
+    """(C,) what each of some people, who have events, would score an item."""
+    if recommender.model.dot_product:
+        weight, bias = recommender.model.item_table()
+        scores = recommender.queries(people) @ weight[item]
+        return (scores if bias is None else scores + bias[item]).tolist()
+    step = max(1, AT_A_TIME // len(recommender.items))
+    parts = [recommender.scores(people[begin : begin + step])[:, item] for begin in range(0, len(people), step)]
+    return [float(score) for score in torch.cat(parts)]

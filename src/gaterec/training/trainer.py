@@ -1,0 +1,230 @@
+"""The training loop: batches in, a better model out; early stopping; states from which a killed training goes on to the same bits.
+
+Epoch e of seed s always sees the same batches, negatives and dropout, whatever came before it in the process. So a state needs no random
+number generator in it: weights, the optimizer's moments and what was measured so far are all there is.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gaterec.config.settings import Settings, Training
+from gaterec.data.batches import TrainingBatches
+from gaterec.errors import RunError
+from gaterec.models.encoder import SequenceEncoder
+from gaterec.training.negative_sampling import NegativeSampler
+from gaterec.training.optimizers import make_optimizers, rate_factor, update_plan
+from gaterec.training.reproducibility import hash_seed
+from gaterec.training.step import batch_loss
+
+Figures = dict[str, float]
+
+
+@dataclass
+class TrainingHistory:
+    """What a training has been through so far.
+
+    Attributes:
+        epochs: one entry per finished epoch: epoch, loss, seconds, valid (figures, or None where it was not validated).
+        best_epoch: the epoch (from 1) whose weights are the best so far; the last one where nothing is validated.
+        best_score: the value of valid_metric there.
+        stale: validations since then.
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_score: float | None = None
+    stale: int = 0
+
+    @property
+    def best_figures(self) -> Figures | None:
+        """The validation figures of the best epoch."""
+        return self.epochs[self.best_epoch - 1]["valid"] if self.best_epoch else None
+
+
+@dataclass
+class TrainingState:
+    """Everything that the next epoch depends on, and the best weights so far."""
+
+    course: TrainingHistory
+    tensors: dict[str, Tensor]
+
+
+class Trainer:
+    """Trains a model.
+
+    Args:
+        model: on its device, freshly initialised.
+        batches: the training data.
+        sampler: draws negatives for the losses that need some.
+        validate: the figures on the validation part, or None when there is none.
+        settings: loss_type, epochs, learner and so on.
+        state: where an earlier training of the same settings stopped; None begins.
+    """
+
+    def __init__(
+        self,
+        model: SequenceEncoder,
+        batches: TrainingBatches,
+        sampler: NegativeSampler,
+        validate: Callable[[], Figures] | None,
+        settings: Settings,
+        state: TrainingState | None = None,
+    ) -> None:
+        self.model, self.batches, self.sampler, self.settings = model, batches, sampler, settings
+        self.validate = validate if settings.eval_step else None
+        self.eval_step = min(settings.eval_step, settings.epochs)
+        self.course = TrainingHistory()
+        self.plan = update_plan(model, settings)
+        self.optimizers = make_optimizers(model, settings)
+        self.best = {name: value.clone() for name, value in model.state_dict().items()}
+        if state is not None:
+            self._restore(state)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch is done, or early stopping says so, or there is nothing to learn."""
+        done = len(self.course.epochs) >= self.settings.epochs or self.course.stale > self.settings.stopping_step
+        return done or not self.optimizers
+
+    def epochs(self, on_step: Callable[[int], object] = lambda targets: None) -> Iterator[dict[str, Any]]:
+        """Train epoch after epoch until finished, yielding what each one was like (see Course.epochs).
+
+        Args:
+            on_step: told the number of targets after every step.
+
+        Raises:
+            RunError: the loss is no longer a number.
+        """
+        while not self.finished:
+            yield self._epoch(len(self.course.epochs) + 1, on_step)
+        self.model.load_state_dict(self.best)
+
+    def _epoch(self, number: int, on_step: Callable[[int], object]) -> dict[str, Any]:
+        begin = time.perf_counter()
+        loss = self._train(number, on_step)
+        if not math.isfinite(loss):
+            raise RunError(
+                f"epoch {number}: the loss is {loss}: training has diverged; a lower learning_rate (now {self.settings.learning_rate:g}) "
+                "or clip_grad_norm may help"
+            )
+        entry: dict[str, Any] = {"epoch": number, "loss": loss, "seconds": time.perf_counter() - begin, "valid": None}
+        self.course.epochs.append(entry)
+        if self.validate is not None and number % self.eval_step == 0:
+            self.model.eval()
+            entry["valid"] = self.validate()
+            self._follow(number, entry["valid"][self.settings.valid_metric.lower()])
+        elif self.course.best_score is None:  # nothing was validated yet: the last epoch is the best known
+            self._keep(number)
+        return entry
+
+    def _train(self, number: int, on_step: Callable[[int], object]) -> float:
+        """One pass over the training data; the mean loss per target."""
+        device = self.batches.device
+        torch.manual_seed(hash_seed(self.settings.seed, number))
+        self.model.train()
+        total, seen = torch.zeros((), dtype=torch.float64, device=device), 0
+        clip = self.settings.clip_grad_norm
+        for batch in self.batches.epoch(number):
+            targets = len(batch.positions)
+            # The middle of the step, so that neither the first nor the last has no size.
+            self._set_rate(number - 1 + (seen + targets / 2) / self.batches.targets)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.settings.enable_amp):
+                loss = batch_loss(self.model, batch, self.settings, self.sampler, self.plan.by_row)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if clip is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), clip.max_norm, clip.norm_type)
+            for optimizer in self.optimizers:
+                optimizer.step()
+            total += loss.detach() * targets
+            seen += targets
+            on_step(targets)
+        return float(total) / max(seen, 1)
+
+    def _set_rate(self, epoch: float) -> None:
+        """The step size when so many epochs are behind."""
+        rate = self.settings.learning_rate * rate_factor(self.settings, epoch)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def _follow(self, number: int, score: float) -> None:
+        """Early stopping, on the full precision of the score. The first of equal epochs wins."""
+        best = self.course.best_score
+        better = best is None or (score > best if self.settings.valid_metric_bigger else score < best)
+        if better:
+            self.course.best_score, self.course.stale = score, 0
+            self._keep(number)
+        else:
+            self.course.stale += 1
+
+    def _keep(self, number: int) -> None:
+        self.course.best_epoch = number
+        for name, value in self.model.state_dict().items():
+            self.best[name].copy_(value)
+
+    def state(self) -> TrainingState:
+        """What to save so that training can go on from here."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for i, optimizer in enumerate(self.optimizers):
+            for index, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{i}.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        return TrainingState(self.course, tensors)
+
+    def _restore(self, state: TrainingState) -> None:
+        self.course = state.course
+        self.model.load_state_dict({name[6:]: value for name, value in state.tensors.items() if name.startswith("model.")})
+        for name, value in self.best.items():
+            value.copy_(state.tensors[f"best.{name}"])
+        for i, optimizer in enumerate(self.optimizers):
+            content = optimizer.state_dict()
+            for key, value in state.tensors.items():
+                kind, _, rest = key.partition(".")
+                which, _, rest = rest.partition(".")
+                if kind == "optimizer" and int(which) == i:
+                    index, _, name = rest.partition(".")
+                    # RowAdam counts its steps in a Python integer, and reckons in other bits with a tensor.
+                    whole = value.dim() == 0 and not value.is_floating_point()
+                    content["state"].setdefault(int(index), {})[name] = int(value) if whole else value.clone()
+            optimizer.load_state_dict(content)
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """One line for each reason why settings that differ from their defaults change nothing in this training."""
+    idle: dict[str, list[str]] = {}
+
+    def note(reason: str, *names: str) -> None:
+        changed = [name for name in names if getattr(settings, name) != Settings.model_fields[name].get_default(call_default_factory=True)]
+        if changed:
+            idle.setdefault(reason, []).extend(changed)
+
+    loss, negatives = settings.loss_type, settings.train_neg_sample_args
+    if not settings.model_settings.trained:
+        note(
+            f"{settings.model} is counted and not trained", *(name for name in Training.model_fields if name not in {"recipe", "loss_type"})
+        )
+    else:
+        if loss == "CE":
+            note("CE compares each target with the whole catalogue and draws no negatives", "train_neg_sample_args", "negatives_may_be_own")
+        elif negatives is not None:
+            if negatives.distribution != "popularity" and negatives.alpha != 1:
+                idle["negatives are drawn uniformly"] = ["train_neg_sample_args.alpha"]
+            if not negatives.dynamic and negatives.candidate_num:
+                idle["negatives are not dynamic"] = ["train_neg_sample_args.candidate_num"]
+        if loss != "gBCE":
+            note(f"loss_type is {loss} and not gBCE", "gbce_t")
+        if loss != "BPRmax":
+            note(f"loss_type is {loss} and not BPRmax", "bprmax_reg")
+        if not settings.eval_step:
+            note("eval_step is 0, so nothing is validated", "stopping_step")
+    if "TailPercentage" not in (*settings.metrics, settings.valid_metric.partition("@")[0]):
+        note("TailPercentage is not among the metrics", "tail_ratio")
+    return [f"{', '.join(names)}: no effect: {reason}" for reason, names in idle.items()]
