@@ -52,13 +52,13 @@ def _epoch(training: Training, number: int) -> dict[str, float]:
         model.train()
         for batch in trainer.batches.epoch(number + 1000):
             lap("batches")
-            queries = model.encode(batch.users, batch.items).flatten(0, 1).index_select(0, batch.positions)
+            queries = model(batch.users, batch.items).flatten(0, 1).index_select(0, batch.positions)
             lap("gates, forward")
             apart = queries.detach().requires_grad_()
             step = Step(apart, batch, model, settings, trainer.sampler, trainer.plan.by_row)
             LOSS_OF[settings.loss_type](step, apart, batch.targets, *model.item_table()).backward()  # type: ignore[no-untyped-call]
             lap("loss, forward and backward")
-            queries.backward(apart.grad)  # type: ignore[no-untyped-call]
+            queries.backward(apart.grad)
             lap("gates, backward")
             for optimizer in trainer.optimizers:
                 optimizer.step()

@@ -118,7 +118,7 @@ def _update(options: Options, recommender: Recommender) -> Row:
         user = torch.tensor([1])
         begin = time.perf_counter()
         for count in range(window + 1, window + CALLS):
-            recommender.model.encode(user, torch.from_numpy(items[None, count - window : count].astype(np.int64)))[:, -1]
+            recommender.model(user, torch.from_numpy(items[None, count - window : count].astype(np.int64)))[:, -1]
         return (time.perf_counter() - begin) / (CALLS - 1)
 
     seconds = in_turns({"followed": followed, "anew": anew}, options.repeats)

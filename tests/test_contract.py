@@ -26,7 +26,7 @@ def make(name: str) -> SequenceEncoder:
     kind = model_class(name)
     model = kind(USERS, ITEMS, window_of(name), kind.Settings())
     users, items = histories()
-    model.count(torch.arange(ITEMS) % 5, lambda: (users.repeat_interleave(LENGTH), items.flatten()))
+    model.fit_counts(torch.arange(ITEMS) % 5, lambda: (users.repeat_interleave(LENGTH), items.flatten()))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter) * (parameter != 0))
@@ -54,10 +54,10 @@ def test_the_registry_names_a_model_and_says_what_it_is(name: str) -> None:
 @each_model
 def test_shapes(name: str) -> None:
     model, (users, items) = make(name), histories()
-    queries = model.encode(users, items)
+    queries = model(users, items)
     assert queries.dtype == torch.float32
-    assert model.encode(users, items[:, :1]).shape == (5, 1, queries.shape[2])
-    assert model.encode(users, items.int()).equal(queries)
+    assert model(users, items[:, :1]).shape == (5, 1, queries.shape[2])
+    assert model(users, items.int()).equal(queries)
     assert model.scores(queries).shape == (5, LENGTH, ITEMS)
     if model.dot_product:
         weight, bias = model.item_table()
@@ -73,7 +73,7 @@ def test_later_events_change_no_query(name: str, t: int) -> None:
     changed = items.clone()
     changed[:, t + 1 :] = items[:, t + 1 :] % (ITEMS - 1) + 1
     assert (changed != items)[:, t + 1 :].all()
-    torch.testing.assert_close(model.encode(users, changed)[:, : t + 1], model.encode(users, items)[:, : t + 1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(model(users, changed)[:, : t + 1], model(users, items)[:, : t + 1], rtol=0, atol=1e-6)
 
 
 @each_model
@@ -84,7 +84,7 @@ def test_no_gradient_comes_from_later_events(name: str) -> None:
         return
     items = items.where(items != ITEMS - 1, 1)
     items[:, 20:] = ITEMS - 1
-    model.encode(users, items)[:, :20].square().sum().backward()  # type: ignore[no-untyped-call]
+    model(users, items)[:, :20].square().sum().backward()
     for name, parameter in model.named_parameters():
         if len(parameter) == ITEMS and parameter.grad is not None:
             assert not parameter.grad[ITEMS - 1].any(), name
@@ -93,26 +93,24 @@ def test_no_gradient_comes_from_later_events(name: str) -> None:
 @each_model
 def test_padding_after_the_events_changes_no_query(name: str) -> None:
     model, (users, items) = make(name), histories()
-    queries = model.encode(users, items)
+    queries = model(users, items)
     short = items[:, :31]
     padded = torch.cat([short, torch.zeros(5, 9, dtype=items.dtype)], 1)
-    torch.testing.assert_close(model.encode(users, padded)[:, :31], queries[:, :31], rtol=0, atol=1e-6)
+    torch.testing.assert_close(model(users, padded)[:, :31], queries[:, :31], rtol=0, atol=1e-6)
 
 
 @each_model
 def test_a_query_depends_on_its_own_row_alone(name: str) -> None:
     model, (users, items) = make(name).double(), histories()  # as how a batch is cut rounds a little otherwise
-    together = model.encode(users, items)
+    together = model(users, items)
     for row in range(5):
-        torch.testing.assert_close(model.encode(users[row : row + 1], items[row : row + 1])[0], together[row], rtol=0, atol=1e-6)
+        torch.testing.assert_close(model(users[row : row + 1], items[row : row + 1])[0], together[row], rtol=0, atol=1e-6)
 
 
 @each_model
 def test_a_query_sees_the_last_events_of_the_window_alone(name: str) -> None:
     model, (users, items) = make(name), histories()
-    torch.testing.assert_close(
-        model.encode(users, items[:, -window_of(name) :])[:, -1], model.encode(users, items)[:, -1], rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(model(users, items[:, -window_of(name) :])[:, -1], model(users, items)[:, -1], rtol=0, atol=1e-6)
 
 
 @each_model
@@ -120,7 +118,7 @@ def test_every_dropout_of_a_model_acts_in_training(name: str) -> None:
     """One at a time, as one would hide that another is gone."""
     model, (users, items) = make(name), histories()
     layers = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
-    expected = model.encode(users, items)
+    expected = model(users, items)
     assert len(layers) == {"HGN": 1, "SASRec": 1 + 2 * 2, "GRU4Rec": 1, "GRU4RecPlus": 1, "Caser": 1}.get(name, 0)
     model.train()
     for layer in layers:
@@ -129,22 +127,22 @@ def test_every_dropout_of_a_model_acts_in_training(name: str) -> None:
         for module in model.modules():  # the dropout of attention's weights
             if isinstance(getattr(module, "dropout", None), float):
                 module.dropout = 0.0  # type: ignore[assignment]
-        torch.testing.assert_close(model.encode(users, items), expected)
+        torch.testing.assert_close(model(users, items), expected)
         layer.p = 0.9
-        assert not torch.allclose(model.encode(users, items), expected)
+        assert not torch.allclose(model(users, items), expected)
 
 
 @each_model
 def test_someone_unknown_gets_finite_scores(name: str) -> None:
     model, (_, items) = make(name), histories()
-    scores = model.scores(model.encode(torch.zeros(5, dtype=torch.int64), items))
+    scores = model.scores(model(torch.zeros(5, dtype=torch.int64), items))
     assert scores[..., 1:].isfinite().all()
 
 
 @each_model
 def test_padding_scores_minus_infinity_and_nothing_else_does(name: str) -> None:
     model, (users, items) = make(name), histories()
-    scores = model.scores(model.encode(users, items))
+    scores = model.scores(model(users, items))
     assert (scores[..., 0] == -torch.inf).all()
     assert scores[..., 1:].isfinite().all()
 
@@ -161,7 +159,7 @@ def test_a_model_that_is_no_product_has_no_item_table_and_nothing_to_train(name:
 @each_product
 def test_padding_scores_minus_infinity_and_all_else_as_written(name: str) -> None:
     model, (users, items) = make(name), histories()
-    queries, (weight, bias) = model.encode(users, items), model.item_table()
+    queries, (weight, bias) = model(users, items), model.item_table()
     scores = model.scores(queries)
     assert scores.shape == (5, 40, ITEMS)
     assert (scores[..., 0] == -torch.inf).all()
@@ -187,7 +185,7 @@ def test_gradients_are_finite_also_with_rows_of_padding(name: str, loss: str) ->
     items[1] = 0
     items[2, 3:] = 0
     items[3, :-1] = 0
-    queries = model.encode(users, items).flatten(0, 1)
+    queries = model(users, items).flatten(0, 1)
     targets = torch.arange(200)[:, None] % (ITEMS - 1) + 1
     weight, bias = model.item_table()
     shared = torch.arange(1, 6)
@@ -214,8 +212,8 @@ def test_what_is_saved_and_loaded_is_the_same_to_the_bit(name: str, tmp_path_fac
     write_tensors(file, model.state_dict(), {})
     other = type(model)(USERS, ITEMS, window_of(name), type(model).Settings()).eval()
     other.load_state_dict(read_tensors(file)[0])
-    assert torch.equal(other.encode(users, items), model.encode(users, items))
-    assert torch.equal(other.scores(other.encode(users, items)), model.scores(model.encode(users, items)))
+    assert torch.equal(other(users, items), model(users, items))
+    assert torch.equal(other.scores(other(users, items)), model.scores(model(users, items)))
 
 
 @each_model
@@ -223,9 +221,9 @@ def test_encoding_changes_neither_the_input_nor_the_model(name: str) -> None:
     model, (users, items) = make(name), histories()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     seen = items.clone()
-    first = model.encode(users, items)
+    first = model(users, items)
     assert torch.equal(items, seen)
-    assert torch.equal(model.encode(users, items), first)
+    assert torch.equal(model(users, items), first)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 

@@ -26,7 +26,7 @@ def right_at_first(model: SequenceEncoder, interactions: Interactions, chosen: S
 
 def pop_right_at_first(interactions: Interactions, chosen: Settings) -> float:
     pop = Pop(len(interactions.users), len(interactions.items), 2, PopSettings())
-    pop.count(training_counts(interactions, split_interactions(interactions, chosen.eval_args)), no_events)
+    pop.fit_counts(training_counts(interactions, split_interactions(interactions, chosen.eval_args)), no_events)
     return right_at_first(pop, interactions, chosen)
 
 

@@ -307,7 +307,7 @@ def test_EncoderScorer_equals_each_query_scored_alone_from_its_own_window(target
     scores = EncoderScorer(model, interactions, 4, CPU)(cases.user, cases.position)
     for case in range(len(cases)):
         window = torch.tensor([history(interactions, cases, case)[-4:]])
-        alone = model.scores(model.encode(torch.tensor([int(cases.user[case])]), window)[:, -1])[0]
+        alone = model.scores(model(torch.tensor([int(cases.user[case])]), window)[:, -1])[0]
         torch.testing.assert_close(scores[case], alone.detach(), rtol=0, atol=1e-12)
 
 
@@ -320,7 +320,7 @@ def test_where_queries_see_the_whole_row_each_has_a_row_of_its_own(target: str) 
     scores = EncoderScorer(model, interactions, 4, CPU)(cases.user, cases.position)
     for case in range(len(cases)):
         window = torch.tensor([history(interactions, cases, case)[-4:]])
-        alone = model.scores(model.encode(torch.tensor([int(cases.user[case])]), window)[:, -1])[0]
+        alone = model.scores(model(torch.tensor([int(cases.user[case])]), window)[:, -1])[0]
         torch.testing.assert_close(scores[case], alone.detach(), rtol=0, atol=1e-12)
 
 

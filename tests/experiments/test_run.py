@@ -133,7 +133,7 @@ def test_the_loaded_model_scores_the_same_bits(log: Path, tmp_path: Path, monkey
     loaded = load(folder)
     users, items = torch.tensor([1, 2, 0]), torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [0, 0, 7, 8]])
     with torch.inference_mode():
-        before, after = (model.scores(model.encode(users, items)) for model in (trained[0], loaded.model))
+        before, after = (model.scores(model(users, items)) for model in (trained[0], loaded.model))
     assert before.shape == (3, 4, ITEMS + 1)
     assert torch.equal(before, after)
     assert not loaded.model.training

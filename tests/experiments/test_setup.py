@@ -191,7 +191,7 @@ def test_models_that_count_see_the_training_events_alone() -> None:
 
     chosen = settings(**values, model="ItemKNN", k=5, shrink=1.0)
     expected = ItemKNN(len(prepared.interactions.users), len(prepared.interactions.items), 4, chosen.model_settings)
-    expected.count(prepared.counts, lambda: tuple(map(torch.from_numpy, training_events(prepared.interactions, prepared.split))))  # type: ignore[arg-type,return-value]
+    expected.fit_counts(prepared.counts, lambda: tuple(map(torch.from_numpy, training_events(prepared.interactions, prepared.split))))  # type: ignore[arg-type,return-value]
     found = make_model(chosen, prepared, CPU)
     for name, value in expected.state_dict().items():
         assert torch.equal(found.state_dict()[name], value), name

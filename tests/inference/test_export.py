@@ -15,7 +15,7 @@ import torch
 
 import gaterec as library
 from gaterec.errors import GaterecError, RunError
-from gaterec.inference.export import LastQuery, LastQueryOfHGN, OnnxEncoder, export, last_query, load_onnx
+from gaterec.inference.export import LastQuery, OnnxEncoder, export, load_onnx
 from gaterec.inference.recommender import load
 from gaterec.io.files import read_tensors, write_tensors
 from gaterec.models import MODELS, model_class
@@ -88,14 +88,14 @@ def test_a_model_without_vectors_is_refused(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("length", [1, 4, 9])
-def test_the_plain_form_of_hgn_equals_its_encoder(changed: dict[str, object], length: int) -> None:
+def test_last_query_of_hgn_equals_its_encoder(changed: dict[str, object], length: int) -> None:
     torch.manual_seed(length)
     model = HGN(8, 30, 4, HGNSettings(embedding_size=6, **changed)).double().eval()
     items = torch.randint(1, 30, (5, length))
     items[torch.arange(length) >= torch.tensor([length, 1, 2, 3, 1])[:, None]] = 0
     users = torch.tensor([0, 1, 2, 3, 7])
-    torch.testing.assert_close(LastQueryOfHGN(model)(users, items), LastQuery(model)(users, items))
-    assert isinstance(last_query(model), LastQueryOfHGN)
+    vectors = model.user_vectors(users)
+    torch.testing.assert_close(LastQuery(model)(users, items), SequenceEncoder.last_query(model, vectors, items))
 
 
 def test_what_the_readme_of_an_export_says_runs_and_recommends_what_the_run_does(
@@ -112,7 +112,7 @@ def test_what_the_readme_of_an_export_says_runs_and_recommends_what_the_run_does
     known = recommender._users["u3"]
     history = np.array([recommender.item_number(item) for item in ("i1", "i2", "i4")])
     with torch.inference_mode():
-        query = recommender.model.encode(torch.tensor([known]), torch.from_numpy(history)[None])[:, -1]
+        query = recommender.model(torch.tensor([known]), torch.from_numpy(history)[None])[:, -1]
         scores = recommender.model.scores(query).numpy()
     assert names["scores"][:, 1:] == pytest.approx(scores[:, 1:], rel=1e-4)
     assert names["best"][0] == scores[0].argmax()
@@ -134,15 +134,11 @@ def test_a_vector_store_needs_inner_products_alone(run: Path, tmp_path: Path, ki
 
 
 def test_an_encoder_that_gives_other_queries_is_not_written(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Wrong(LastQueryOfHGN):
+    class Wrong(LastQuery):
         def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
             return super().forward(users, items) * 1.01
 
-    def wrong(model: SequenceEncoder) -> torch.nn.Module:
-        assert isinstance(model, HGN)
-        return Wrong(model)
-
-    monkeypatch.setattr("gaterec.inference.export.last_query", wrong)
+    monkeypatch.setattr("gaterec.inference.export.LastQuery", Wrong)
     with pytest.raises(RunError, match="gives other queries than PyTorch"):
         export(run, "onnx", tmp_path / "onnx")
     assert list(tmp_path.iterdir()) == []

@@ -32,7 +32,7 @@ def plain(model: SequenceEncoder, history: np.ndarray) -> Tensor:
     assert table is not None
     people, recent = table.detach()[1:], torch.from_numpy(history[-fold_in.EVENTS - 1 :]).long()
     person = people.mean(0).requires_grad_()
-    queries = model.encode_as(person[None], recent[None, :-1])[0]
+    queries = model.encode(person[None], recent[None, :-1])[0]
     scores = queries @ weight.T + (0.0 if bias is None else bias)
     loss = -scores[:, 1:].log_softmax(1).gather(1, recent[1:, None] - 1).sum()
     (gradient,) = torch.autograd.grad(loss, person)
@@ -49,12 +49,8 @@ def test_given_vectors_stand_for_numbers(name: str) -> None:
     model, (users, items) = make(name), histories()
     table = model.user_table()
     assert table is not None
-    torch.testing.assert_close(model.encode_as(table[users], items), model.encode(users, items))
-    by_number, by_vector = model.terms(users[2], items[2, :4]), model.terms_as(table[2], items[2, :4])
-    assert by_number is not None
-    assert by_vector is not None
-    torch.testing.assert_close(by_number.gated, by_vector.gated)
-    torch.testing.assert_close(by_number.lasting, by_vector.lasting)
+    torch.testing.assert_close(model.encode(table[users], items), model(users, items))
+    torch.testing.assert_close(model.user_vectors(users), table[users])
 
 
 @pytest.mark.parametrize("name", KNOWING)
@@ -126,7 +122,7 @@ def test_somebody_new_is_the_same_to_recommend_score_and_explain(folder: Path) -
         assert found.lasting
     (person,) = recommender.people(None, [history])
     assert recommender.fold_in is not None
-    expected = recommender.model.encode_as(recommender.fold_in([person.items]), torch.from_numpy(person.items[-4:])[None])
+    expected = recommender.model.encode(recommender.fold_in([person.items]), torch.from_numpy(person.items[-4:])[None])
     torch.testing.assert_close(recommender.queries([person])[0], expected[0, -1], rtol=1e-5, atol=1e-6)
 
 
@@ -135,7 +131,7 @@ def test_it_can_be_turned_off_and_changes_nobody_known(folder: Path) -> None:
     assert plain_run.fold_in is None
     history = ["i3", "i5", "i4"]
     (person,) = plain_run.people(None, [history])
-    zeros = plain_run.model.encode(torch.tensor([0]), torch.from_numpy(person.items)[None])[0, -1]
+    zeros = plain_run.model(torch.tensor([0]), torch.from_numpy(person.items)[None])[0, -1]
     torch.testing.assert_close(plain_run.queries([person])[0], zeros, rtol=1e-5, atol=1e-6)
     assert not folded.queries([person]).allclose(plain_run.queries([person]), atol=1e-4)
     assert plain_run.explain(None, "i1", history).lasting == 0
@@ -170,7 +166,7 @@ def test_of_a_large_catalogue_the_vector_is_what_sampled_softmax_leads_to(drawn:
     assert fold.drawn is not None
     assert fold.drawn.shape == (drawn,)
     user, items = table.detach()[1:].mean(0).requires_grad_(), torch.from_numpy(history).long()
-    queries = model.encode_as(user[None], items[None, :-1])[0]
+    queries = model.encode(user[None], items[None, :-1])[0]
     expected = torch.full((drawn,), drawn / (ITEMS - 1), dtype=torch.float64).log()  # how often each item is drawn, padding never
     loss = 8 * sampled_softmax(queries, items[1:, None], fold.drawn, expected, weight, bias)
     (gradient,) = torch.autograd.grad(loss, user)

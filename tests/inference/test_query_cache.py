@@ -7,7 +7,7 @@ import torch
 from gaterec.inference.query_cache import QueryCache
 from gaterec.inference.users import Histories, Person
 from gaterec.models.hgn import HGN
-from tests.models.test_window_state import L, anew, hgn
+from tests.models.test_state import L, anew, hgn
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_nothing_stays_of_who_is_forgotten_and_their_place_is_used_again(model: 
     following.forget("nobody")
     assert len(following) == 2
     windows = following._windows
-    left = [part for part in vars(windows).values() if isinstance(part, torch.Tensor) and part.shape[0] == len(windows.users)]
+    left = [part for part in vars(windows).values() if isinstance(part, torch.Tensor) and part.shape[0] == len(windows.user)]
     assert len(left) >= 4
     place = following._free[0]
     assert all(float(part[place].abs().sum()) == 0 for part in left)

@@ -28,7 +28,7 @@ def two_tastes(people: int = 60, items: int = 10) -> Interactions:
 def test_scores_are_products_of_people_and_items_at_every_event() -> None:
     torch.manual_seed(0)
     model = BPR(4, 6, 3, BPRSettings(embedding_size=5))
-    scores = model.scores(model.encode(torch.tensor([1, 3]), torch.tensor([[1, 2, 5], [4, 0, 0]]))).detach()
+    scores = model.scores(model(torch.tensor([1, 3]), torch.tensor([[1, 2, 5], [4, 0, 0]]))).detach()
     person, thing = model.user.weight.detach(), model.item.weight.detach()
     for row, user in enumerate((1, 3)):
         for t in range(3):
@@ -39,7 +39,7 @@ def test_scores_are_products_of_people_and_items_at_every_event() -> None:
 
 def test_someone_unknown_likes_all_items_alike() -> None:
     model = BPR(4, 6, 3, BPRSettings())
-    assert not model.scores(model.encode(torch.tensor([0]), torch.tensor([[1, 2]])))[..., 1:].any()
+    assert not model.scores(model(torch.tensor([0]), torch.tensor([[1, 2]])))[..., 1:].any()
 
 
 def test_its_own_default_loss_is_bpr() -> None:
@@ -92,8 +92,8 @@ def test_it_learns_tastes() -> None:
     list(found.epochs())
     own = torch.arange(1, 61) % 2 == 0  # p1 is of the first half's people, p2 of the others', ...
     model, pop = found.model.eval(), Pop(61, 11, 3, PopSettings())
-    pop.count(torch.ones(11), no_events)
-    best = [scorer.scores(scorer.encode(torch.arange(1, 61), torch.ones(60, 1, dtype=torch.int64)))[:, 0] for scorer in (model, pop)]
+    pop.fit_counts(torch.ones(11), no_events)
+    best = [scorer.scores(scorer(torch.arange(1, 61), torch.ones(60, 1, dtype=torch.int64)))[:, 0] for scorer in (model, pop)]
     right = [((scores[:, 6:].mean(1) > scores[:, 1:6].mean(1)) == own).float().mean().item() for scores in best]
     assert right[0] > 0.95
     assert right[1] < 0.6

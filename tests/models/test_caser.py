@@ -52,7 +52,7 @@ def test_every_query_and_all_gradients_are_those_of_the_plain_window(window: int
     model, items, users = make(window), histories(length), torch.tensor([0, 1, 2, 3])
     places = [(row, t) for row in range(len(items)) for t in range(int((items[row] > 0).sum()))]
     mix = torch.randn(len(places), 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    queries = model.encode(users, items)
+    queries = model(users, items)
     fast = torch.stack([queries[place] for place in places])
     plain = torch.stack([plain_query(model, int(users[row]), items[row, : t + 1].tolist()) for row, t in places])
     torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-10)
@@ -66,22 +66,22 @@ def test_every_query_and_all_gradients_are_those_of_the_plain_window(window: int
         if name in ("user.weight", "item.weight"):
             gradient[0] = 0.0  # padding and the unknown person are never trained
         torch.testing.assert_close(gradients[0][name], gradient, rtol=1e-9, atol=1e-9, msg=f"gradient of {name}")
-    single = model.float().encode(users, items).double()
+    single = model.float()(users, items).double()
     torch.testing.assert_close(torch.stack([single[place] for place in places]), plain, rtol=1e-5, atol=1e-5)
 
 
 def test_the_person_counts() -> None:
     model, items = make(4), histories(6)[:1]
-    assert not torch.equal(model.encode(torch.tensor([1]), items), model.encode(torch.tensor([2]), items))
+    assert not torch.equal(model(torch.tensor([1]), items), model(torch.tensor([2]), items))
 
 
 def test_dropout_is_of_training_alone() -> None:
     model, items, users = make(4, dropout_prob=0.5), histories(6), torch.arange(4)
-    assert torch.equal(model.encode(users, items), model.encode(users, items))
+    assert torch.equal(model(users, items), model(users, items))
     model.train()
-    assert not torch.equal(model.encode(users, items), model.encode(users, items))
+    assert not torch.equal(model(users, items), model(users, items))
     without = make(4, dropout_prob=0.0)
-    torch.testing.assert_close(without.train().encode(users, items), model.eval().encode(users, items))
+    torch.testing.assert_close(without.train()(users, items), model.eval()(users, items))
 
 
 def test_the_first_weights() -> None:

@@ -12,7 +12,7 @@ def test_scores_are_taste_and_what_follows_the_last_item() -> None:
     torch.manual_seed(0)
     model = FPMC(4, 6, 3, FPMCSettings(embedding_size=5))
     users, items = torch.tensor([1, 3]), torch.tensor([[1, 2, 5], [4, 0, 0]])
-    scores = model.scores(model.encode(users, items)).detach()
+    scores = model.scores(model(users, items)).detach()
     person, last, (iu, il) = model.user.weight.detach(), model.last.weight.detach(), model.item.weight.detach().chunk(2, 1)
     for row, t in ((0, 0), (0, 1), (0, 2), (1, 0)):
         for item in range(1, 6):

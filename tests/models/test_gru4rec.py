@@ -35,16 +35,16 @@ def test_it_equals_its_equations_step_by_step(layers: int) -> None:
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.8)
     items = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [11, 10, 7, 0, 0, 0, 0, 0]])
-    queries = model.encode(torch.tensor([1, 2]), items)
+    queries = model(torch.tensor([1, 2]), items)
     torch.testing.assert_close(queries[0], step_by_step(model, items[0], layers), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(queries[1, :3], step_by_step(model, items[1, :3], layers), rtol=1e-12, atol=1e-12)
 
 
 def test_dropout_hides_features_in_training_alone() -> None:
     model, users, items = GRU4Rec(9, 12, 8, GRU4RecSettings(dropout_prob=0.5)), torch.tensor([1]), torch.tensor([[3, 1, 4]])
-    assert not torch.equal(model.encode(users, items), model.encode(users, items))
+    assert not torch.equal(model(users, items), model(users, items))
     model.eval()
-    assert torch.equal(model.encode(users, items), model.encode(users, items))
+    assert torch.equal(model(users, items), model(users, items))
 
 
 def test_it_starts_with_padding_at_zero_and_compares_with_its_input_vectors() -> None:

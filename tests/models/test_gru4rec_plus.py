@@ -18,7 +18,7 @@ def test_the_network_is_gru4recs() -> None:
         torch.manual_seed(0)
         models.append(kind(5, 9, 4, own).eval())
     users, items = torch.tensor([1]), torch.tensor([[3, 1, 4]])
-    assert torch.equal(models[0].encode(users, items), models[1].encode(users, items))
+    assert torch.equal(models[0](users, items), models[1](users, items))
 
 
 def test_its_defaults_are_a_ranking_loss_and_many_negatives() -> None:

@@ -63,9 +63,9 @@ def both(model: HGN, users: Tensor, items: Tensor) -> tuple[tuple[Tensor, dict[s
     real = items > 0
     mix = torch.randn(*items.shape, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
     found = []
-    for queries in (model.encode(users, items), reference_hgn.encode(model, users, items)):
+    for queries in (model(users, items), reference_hgn.encode(model, users, items)):
         model.zero_grad()
-        (queries * mix.to(queries.dtype))[real].sum().backward()  # type: ignore[no-untyped-call]
+        (queries * mix.to(queries.dtype))[real].sum().backward()
         gradients = {
             name: torch.zeros_like(value) if value.grad is None else value.grad.clone() for name, value in model.named_parameters()
         }
@@ -118,13 +118,13 @@ def test_every_switch_takes_a_term_away(switch: str) -> None:
             if model.bias is not None:
                 model.bias.copy_(torch.arange(ITEMS) / 10)
     users, items = torch.tensor([1, 2]), right_padded([6, 6])
-    scores = [model.scores(model.encode(users, items))[..., 1:] for model in (whole, without)]
+    scores = [model.scores(model(users, items))[..., 1:] for model in (whole, without)]
     assert not torch.allclose(scores[0], scores[1])
 
 
 def test_the_feature_gate_depends_on_the_person() -> None:
     model, items = make(3, user_term=False, instance_gate=False), right_padded([6])
-    assert not torch.allclose(model.encode(torch.tensor([1]), items), model.encode(torch.tensor([2]), items))
+    assert not torch.allclose(model(torch.tensor([1]), items), model(torch.tensor([2]), items))
 
 
 def test_positions_count_from_the_latest_event() -> None:
@@ -138,7 +138,7 @@ def test_positions_count_from_the_latest_event() -> None:
         model.feature_item.bias[:] = 100.0  # the feature gate is wide open
         model.feature_user.weight[:] = 0.0
     items = right_padded([6])
-    torch.testing.assert_close(model.encode(torch.tensor([1]), items), model.item.weight[items].detach())
+    torch.testing.assert_close(model(torch.tensor([1]), items), model.item.weight[items].detach())
 
 
 @pytest.mark.parametrize("instance_gate", [True, False])
@@ -147,18 +147,18 @@ def test_all_negative_events_have_a_negative_maximum_beside_padding(instance_gat
     with torch.no_grad():
         model.item.weight[1:] = -model.item.weight[1:].abs() - 0.1
     items = torch.tensor([[0, 0, 3, 0, 4, 0, 5, 0]])
-    queries = model.encode(torch.tensor([1]), items)
+    queries = model(torch.tensor([1]), items)
     assert (queries[items > 0] < 0).all()
 
 
 def test_dropout_hides_features_in_training_alone() -> None:
     model, users, items = make(3, dropout=0.5), torch.tensor([1]), right_padded([6])
     torch.manual_seed(1)
-    first, second = model.encode(users, items), model.encode(users, items)
+    first, second = model(users, items), model(users, items)
     assert not torch.equal(first, second)
     model.eval()
-    assert torch.equal(model.encode(users, items), model.encode(users, items))
-    torch.testing.assert_close(model.encode(users, items), reference_hgn.encode(model, users, items))
+    assert torch.equal(model(users, items), model(users, items))
+    torch.testing.assert_close(model(users, items), reference_hgn.encode(model, users, items))
 
 
 def test_padding_and_the_unknown_person_begin_at_zero() -> None:
@@ -205,7 +205,7 @@ def test_tied_tables_are_one_table() -> None:
     assert torch.equal(tied.item_table()[0], tied.item.weight)
     plain.load_state_dict({**tied.state_dict(), "output.weight": tied.item.weight})
     users, items = torch.tensor([1, 2]), right_padded([5, 3])
-    assert torch.equal(plain.scores(plain.encode(users, items)), tied.scores(tied.encode(users, items)))
+    assert torch.equal(plain.scores(plain(users, items)), tied.scores(tied(users, items)))
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
@@ -216,7 +216,7 @@ def test_dropout_hides_the_same_features_of_a_user_and_an_event_in_every_term(po
     users, items = torch.tensor([1, 2]), torch.arange(1, 13).view(2, 6)
     hidden: dict[int, Tensor] = {}
     model.dropout.register_forward_hook(lambda module, given, found: hidden.update({found.dim(): found.detach()}))
-    queries = model.encode(users, items)
+    queries = model(users, items)
     assert set(hidden) == {2, 3}  # (B, D) of the users and (B, T, D) of the events
     for found, table in ((hidden[2], model.user.weight[users]), (hidden[3], model.item.weight[items])):
         shown = found != 0
@@ -225,7 +225,7 @@ def test_dropout_hides_the_same_features_of_a_user_and_an_event_in_every_term(po
     with torch.no_grad():
         plain.user.weight[users] = hidden[2]
         plain.item.weight[items] = hidden[3]
-    torch.testing.assert_close(queries, plain.encode(users, items))
+    torch.testing.assert_close(queries, plain(users, items))
 
 
 @pytest.mark.parametrize("instance_gate", [True, False])
@@ -234,10 +234,10 @@ def test_under_max_pooling_the_latest_of_equal_events_explains_a_feature(instanc
     with torch.no_grad():
         model.instance_user.weight[:] = 0.0  # the gates of equal events are equal, however far back these are
     items = torch.tensor([3, 5, 3, 5])
-    gated = model.terms(torch.tensor(1), items).gated
+    gated = model.score_terms(model.user.weight[1], items).gated
     assert not gated[:2].any()
     assert gated[2:].any(1).all()
-    pooled = model.encode(torch.tensor([1]), items[None])[0, -1] - model.user.weight[1] - model.item.weight[items].sum(0)
+    pooled = model(torch.tensor([1]), items[None])[0, -1] - model.user.weight[1] - model.item.weight[items].sum(0)
     torch.testing.assert_close(gated.sum(0), pooled)
 
 
@@ -247,12 +247,12 @@ def test_under_max_pooling_the_latest_of_equal_events_explains_a_feature(instanc
 def test_the_terms_of_an_explanation_sum_to_the_query(off: str | None, pooling: str, items: list[int]) -> None:
     model = make(5, pooling_type=pooling, **switches(*(name != off for name in SWITCHES)))
     user, events = torch.tensor(2), torch.tensor(items)
-    terms = model.terms(user, events)
-    query = model.encode(user[None], events[None])[0, -1]
-    torch.testing.assert_close(terms.lasting + (terms.gated + terms.direct).sum(0), query)
-    nothing, vectors, u = torch.zeros_like(terms.direct), model.item.weight[events], model.user.weight[user]
-    torch.testing.assert_close(terms.lasting, nothing[0] if off == "user_term" else u)
-    torch.testing.assert_close(terms.direct, nothing if off == "item_item" else vectors)
+    terms = model.score_terms(model.user_vectors(user), events)
+    query = model(user[None], events[None])[0, -1]
+    torch.testing.assert_close(terms.user + (terms.gated + terms.item_item).sum(0), query)
+    nothing, vectors, u = torch.zeros_like(terms.item_item), model.item.weight[events], model.user.weight[user]
+    torch.testing.assert_close(terms.user, nothing[0] if off == "user_term" else u)
+    torch.testing.assert_close(terms.item_item, nothing if off == "item_item" else vectors)
     opened = torch.sigmoid(model.feature_item(vectors) + model.feature_user(u))
     gated = vectors if off == "feature_gate" else vectors * opened
     distance = torch.tensor([len(items) - 1 - place for place in range(len(items))])
@@ -264,3 +264,30 @@ def test_the_terms_of_an_explanation_sum_to_the_query(off: str | None, pooling: 
     if pooling == "average":
         weight = torch.ones(len(items)).double() if off == "instance_gate" else gate
         torch.testing.assert_close(terms.gated, weight[:, None] * gated / weight.sum())
+
+
+@pytest.mark.parametrize("pooling", ["average", "max"])
+@pytest.mark.parametrize("equation", [None, "feature_gate", "instance_logit"])
+def test_encoding_state_export_and_explanation_call_the_same_equations(
+    equation: str | None, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    model = HGN(5, 20, 4, HGNSettings.model_validate({"embedding_size": 6, "pooling_type": pooling})).double().eval()
+    users, items = torch.tensor([3]), torch.tensor([[7, 2, 9, 4]])
+    user = model.user_vectors(users)
+    before = model(users, items)[:, -1]
+    if equation is not None:
+        original = getattr(HGN, equation)
+        monkeypatch.setattr(HGN, equation, lambda *args, **options: original(*args, **options) * 0.5 + 0.1)
+    encoded = model(users, items)[:, -1]
+    assert torch.equal(encoded, before) == (equation is None)
+    state = model.sequence_state(1, 4)
+    state.start(torch.tensor([0]), user)
+    state.append(torch.zeros(4, dtype=torch.int64), torch.arange(4), items[0])
+    terms = model.score_terms(user[0], items[0])
+    for query in (
+        state.query(torch.tensor([0]), torch.tensor([4])),
+        model.last_query(user, items),
+        (terms.user + terms.gated.sum(0) + terms.item_item.sum(0))[None],
+    ):
+        torch.testing.assert_close(query, encoded)

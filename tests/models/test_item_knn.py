@@ -54,7 +54,7 @@ def make(k: int = 5, window: int = 6) -> tuple[ItemKNN, np.ndarray]:
     """A model that has counted, and (V, V): what each event of a column adds to the score of a row."""
     people, items = events()
     model = ItemKNN(PEOPLE, ITEMS, window, ItemKNNSettings(k=k))
-    model.count(torch.zeros(ITEMS), lambda: (torch.from_numpy(people), torch.from_numpy(items)))
+    model.fit_counts(torch.zeros(ITEMS), lambda: (torch.from_numpy(people), torch.from_numpy(items)))
     adds = np.zeros((ITEMS, ITEMS))
     for item, row in enumerate(cosines(people, items)):
         kept = np.argsort(-row.astype(np.float32), kind="stable")[:k]
@@ -72,7 +72,7 @@ def histories() -> Tensor:
 @pytest.mark.parametrize("k", [1, 5, 100])
 def test_scores_are_sums_of_similarities_over_the_distinct_events_of_the_window(k: int) -> None:
     (model, adds), items = make(k), histories()
-    scores = model.scores(model.encode(torch.arange(4), items))
+    scores = model.scores(model(torch.arange(4), items))
     assert (scores[..., 0] == -torch.inf).all()
     for row in range(4):
         for t in range(15 if row < 3 else 9):
@@ -85,14 +85,14 @@ def test_the_counted_is_saved_and_copied() -> None:
     assert set(model.state_dict()) == {"neighbours", "similarity"}
     loaded = ItemKNN(PEOPLE, ITEMS, 6, ItemKNNSettings(k=5))
     loaded.load_state_dict(model.state_dict())
-    queries = model.encode(torch.arange(4), histories())
+    queries = model(torch.arange(4), histories())
     for other in (loaded, copy.deepcopy(loaded)):
         assert torch.equal(other.scores(queries), model.scores(queries))
 
 
 def test_a_copy_that_is_loaded_anew_leaves_the_first_alone() -> None:
     model, _ = make()
-    queries = model.encode(torch.arange(4), histories())
+    queries = model(torch.arange(4), histories())
     before = model.scores(queries)
     other = copy.deepcopy(model)
     other.load_state_dict({name: torch.zeros_like(value) for name, value in model.state_dict().items()})
@@ -102,8 +102,8 @@ def test_a_copy_that_is_loaded_anew_leaves_the_first_alone() -> None:
 
 def test_nothing_counted_scores_all_alike() -> None:
     model = ItemKNN(2, 2, 3, ItemKNNSettings())
-    model.count(torch.zeros(2), lambda: (torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)))
-    assert model.scores(model.encode(torch.tensor([1]), torch.tensor([[1, 1]]))).tolist() == [[[-torch.inf, 0.0]] * 2]
+    model.fit_counts(torch.zeros(2), lambda: (torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)))
+    assert model.scores(model(torch.tensor([1]), torch.tensor([[1, 1]]))).tolist() == [[[-torch.inf, 0.0]] * 2]
 
 
 def test_it_finds_tastes() -> None:
@@ -111,8 +111,8 @@ def test_it_finds_tastes() -> None:
     people = np.repeat(np.arange(1, 21), 4)
     items = np.concatenate([np.random.default_rng(person).permutation(6)[:4] + 1 + 6 * (person % 4 > 0) for person in range(1, 21)])
     model = ItemKNN(21, 13, 4, ItemKNNSettings())
-    model.count(torch.zeros(13), lambda: (torch.from_numpy(people), torch.from_numpy(items)))
-    scores = model.scores(model.encode(torch.tensor([0, 0]), torch.tensor([[1, 2], [8, 9]])))[:, 1, 1:]
+    model.fit_counts(torch.zeros(13), lambda: (torch.from_numpy(people), torch.from_numpy(items)))
+    scores = model.scores(model(torch.tensor([0, 0]), torch.tensor([[1, 2], [8, 9]])))[:, 1, 1:]
     assert scores[0, :6].min() > 0
     assert scores[1, 6:].min() > 0
     assert not scores[0, 6:].any()

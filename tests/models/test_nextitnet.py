@@ -65,7 +65,7 @@ def plain_layer(layer: torch.nn.Module, x: list[Tensor], kernel: int, dilation: 
 def test_all_queries_equal_the_plain_ones(kernel: int, blocks: int, dilations: list[int]) -> None:
     model, items = make(kernel_size=kernel, block_num=blocks, dilations=dilations), histories()
     for kind, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
-        queries = model.to(kind).encode(torch.arange(3), items)
+        queries = model.to(kind)(torch.arange(3), items)
         for row, length in enumerate((items > 0).sum(1).tolist()):
             plain = plain_queries(model, items[row, :length].tolist(), kernel, dilations * blocks)
             torch.testing.assert_close(queries[row, :length], plain, rtol=tolerance, atol=tolerance)
@@ -76,11 +76,11 @@ def test_a_query_reaches_back_as_far_as_its_convolutions_together() -> None:
     """One block of dilation 2: a convolution reaches back 4 events and the next one 8."""
     model = make(block_num=1, dilations=[2])
     items = torch.full((1, WINDOW), 1)
-    usual = model.encode(torch.arange(1), items)[0, -1]
+    usual = model(torch.arange(1), items)[0, -1]
     for distance in range(WINDOW):
         other = items.clone()
         other[0, -1 - distance] = 2
-        changed = not torch.equal(model.encode(torch.arange(1), other)[0, -1], usual)
+        changed = not torch.equal(model(torch.arange(1), other)[0, -1], usual)
         assert changed == (distance <= 12 and distance % 2 == 0)
 
 

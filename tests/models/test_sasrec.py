@@ -81,7 +81,7 @@ def plain_norm(norm: torch.nn.Module, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(("block", "activation"), [*((block, "gelu") for block in BLOCKS), *(("post", name) for name in ACTIVATIONS)])
 def test_every_query_is_the_plain_one_of_the_events_up_to_it(block: str, activation: str) -> None:
     model, items = make(block=block, hidden_act=activation), histories()
-    queries = model.encode(torch.arange(4), items)
+    queries = model(torch.arange(4), items)
     for row in range(len(items)):
         for t in range(int((items[row] > 0).sum())):
             torch.testing.assert_close(queries[row, t], plain_query(model, items[row, : t + 1].tolist()), rtol=1e-9, atol=1e-9)
@@ -91,8 +91,8 @@ def test_every_query_is_the_plain_one_of_the_events_up_to_it(block: str, activat
 @each_block
 def test_single_precision_is_close_to_double(block: str) -> None:
     model, items = make(block=block), histories()
-    exact = model.encode(torch.arange(4), items)
-    torch.testing.assert_close(model.float().encode(torch.arange(4), items), exact.float(), rtol=1e-5, atol=1e-5)
+    exact = model(torch.arange(4), items)
+    torch.testing.assert_close(model.float()(torch.arange(4), items), exact.float(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -123,12 +123,12 @@ def test_heads_must_share_the_vector() -> None:
 
 def test_the_place_in_the_row_counts() -> None:
     model = make()
-    queries = model.encode(torch.arange(1), torch.tensor([[3, 3, 3]]))[0]
+    queries = model(torch.arange(1), torch.tensor([[3, 3, 3]]))[0]
     assert not torch.allclose(queries[0], queries[1])
     assert not torch.allclose(queries[1], queries[2])
     with torch.no_grad():
         model.position.zero_()
-    alike = model.encode(torch.arange(1), torch.tensor([[3, 3, 3]]))[0]
+    alike = model(torch.arange(1), torch.tensor([[3, 3, 3]]))[0]
     torch.testing.assert_close(alike, alike[:1].expand(3, -1))
 
 
@@ -147,7 +147,7 @@ def test_untied_tables_are_two() -> None:
     tied = make()
     tied.load_state_dict({name: value for name, value in model.state_dict().items() if name != "output.weight"})
     items = histories()
-    assert torch.equal(tied.encode(torch.arange(4), items), model.encode(torch.arange(4), items))
+    assert torch.equal(tied(torch.arange(4), items), model(torch.arange(4), items))
 
 
 @each_block
@@ -156,15 +156,15 @@ def test_dropout_is_of_training_alone_and_follows_the_seed(block: str, kind: str
     none = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
     model, items, users = make(**none | {kind: 0.4, "block": block}), histories(), torch.arange(4)
     plain = make(**none, block=block)
-    assert torch.equal(model.encode(users, items), plain.encode(users, items))
+    assert torch.equal(model(users, items), plain(users, items))
     model.train()
     found = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        found.append(model.encode(users, items))
+        found.append(model(users, items))
     assert torch.equal(found[0], found[1])
     assert not torch.allclose(found[0], found[2])
-    torch.testing.assert_close(plain.train().encode(users, items), plain.eval().encode(users, items))
+    torch.testing.assert_close(plain.train()(users, items), plain.eval()(users, items))
 
 
 @torch.no_grad()

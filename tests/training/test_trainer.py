@@ -96,7 +96,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_targets() -> None:
     whole = TrainingBatches(interactions, split_interactions(interactions, chosen.eval_args), window=3, batch_size=10**6)
     (batch,) = whole.epoch(1)
     weight, bias = before.item_table()
-    queries = before.encode(batch.users, batch.items).flatten(0, 1)[batch.positions]
+    queries = before(batch.users, batch.items).flatten(0, 1)[batch.positions]
     assert entry["loss"] == pytest.approx(float(cross_entropy(queries, batch.targets, weight, bias).detach()), rel=1e-6)
     assert sum(seen) == whole.targets
     assert len(seen) == len(found.batches)
@@ -130,7 +130,7 @@ def test_the_loss_of_a_batch_is_what_the_settings_ask_for_and_the_penalty() -> N
         negatives_of = {} if loss == "CE" else {"train_neg_sample_args": {"sample_num": 4}}
         chosen = settings(**SMALL, loss_type=loss, reg_weight=[0.1, 0.2], gbce_t=0.4, bprmax_reg=0.3, **negatives_of)
         model = make_model(interactions, chosen)
-        queries = model.encode(batch.users, batch.items).flatten(0, 1)[batch.positions]
+        queries = model(batch.users, batch.items).flatten(0, 1)[batch.positions]
         torch.manual_seed(5)
         negatives = sampler.draw(batch.target_users, (1, 4)) if loss == "BPR" else torch.randint(1, 21, (4,))
         plain = plain_loss(loss, queries, batch.targets, negatives, *model.item_table())

@@ -11,7 +11,8 @@ from gaterec.errors import SettingsError
 from gaterec.inference.bulk import FILE, values
 from gaterec.inference.explain import explain as explanation
 from gaterec.inference.explanation import EXACT
-from gaterec.inference.recommender import Recommender, empty_note, load
+from gaterec.inference.notes import empty_note
+from gaterec.inference.recommender import Recommender, load
 from gaterec.inference.run_folder import left_beside, newest_run
 from gaterec.io.console import Terminal
 from gaterec.io.files import read_table, reason

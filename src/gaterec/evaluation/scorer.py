@@ -59,7 +59,7 @@ class EncoderScorer:
             places = np.arange(length[rows][-1])
             at = np.minimum(begin[rows, None] + places, len(events) - 1)
             items = torch.where(torch.from_numpy(places < length[rows, None]), events[torch.from_numpy(at)], 0)
-            encoded = self.model.encode(torch.from_numpy(user[first[rows]]).to(self.device), items.to(self.device))
+            encoded = self.model(torch.from_numpy(user[first[rows]]).to(self.device), items.to(self.device))
             place = position[by_row[asked]] - 1 - begin[row[asked]]
             found[number] = encoded[torch.from_numpy(row[asked] - cuts[number]).to(self.device), torch.from_numpy(place).to(self.device)]
 

@@ -263,7 +263,7 @@ def judge(settings: Settings, prepared: Prepared, model: SequenceEncoder, device
     """The test figures of a model, of Pop beside it, and of the best possible where the truth is known."""
     counts = prepared.counts.to(device)
     pop = Pop(len(prepared.interactions.users), len(prepared.interactions.items), settings.MAX_ITEM_LIST_LENGTH, PopSettings()).to(device)
-    pop.count(counts, lambda: (counts, counts))
+    pop.fit_counts(counts, lambda: (counts, counts))
     scorers = {settings.model: scorer_for(model, settings, prepared, device), "Pop": scorer_for(pop, settings, prepared, device)}
     if prepared.truth is not None:
         scorers["best possible"] = truth_scorer(prepared.truth, prepared.interactions, device)

@@ -93,7 +93,7 @@ def make_model(settings: Settings, prepared: Prepared, device: torch.device) -> 
         people, items = training_events(prepared.interactions, prepared.split)
         return torch.from_numpy(people).to(device), torch.from_numpy(items).to(device)
 
-    model.count(prepared.counts.to(device), events)
+    model.fit_counts(prepared.counts.to(device), events)
     return model
 
 

@@ -6,22 +6,45 @@ Models that are no such sum (attention, recurrence, convolution) are explained b
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
+from gaterec.config.settings import Settings
 from gaterec.errors import RequestError
 from gaterec.inference.explanation import EXACT, LEFT_OUT, Explanation
+from gaterec.inference.fold_in import FoldIn
 from gaterec.inference.ids import several
-from gaterec.inference.recommender import Person, Recommender, history_notes
+from gaterec.inference.notes import history_notes
+from gaterec.inference.users import Person
+from gaterec.models.encoder import SequenceEncoder
 
 AT_A_TIME = 2**26
 """Scores of all items, where an item has none by itself, are computed for so few people at a time that about these numbers are held."""
 
 
-def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[Any] | None = None) -> Explanation:
+class Explainable(Protocol):
+    """What an explanation asks of a Recommender."""
+
+    fold_in: FoldIn | None
+    titles: pl.Series | None
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def model(self) -> SequenceEncoder: ...
+    @property
+    def items(self) -> pl.DataFrame: ...
+    def item_number(self, item: Any) -> int: ...
+    def people(self, users: Iterable[Any] | None, histories: Iterable[Iterable[Any]] | None) -> list[Person]: ...
+    def queries(self, people: Sequence[Person]) -> Tensor: ...
+    def scores(self, people: Sequence[Person]) -> Tensor: ...
+
+
+def explain(recommender: Explainable, user: Any, item: Any, history: Iterable[Any] | None = None) -> Explanation:
     """Why an item would be recommended to a person.
 
     Args:
@@ -39,7 +62,7 @@ def explain(recommender: Recommender, user: Any, item: Any, history: Iterable[An
 
 
 @torch.inference_mode()
-def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanation:
+def explain_to(recommender: Explainable, person: Person, item: Any) -> Explanation:
     """The same for a person who was found already (see Recommender.people)."""
     target = recommender.item_number(item)
     if not len(person.items):
@@ -54,9 +77,10 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
     model = recommender.model
     places = torch.from_numpy(items.astype("int64"))
     if person.number or recommender.fold_in is None:
-        terms = model.terms(torch.tensor(person.number), places)
+        vector = model.user_vectors(torch.tensor([person.number]))[0]
     else:
-        terms = model.terms_as(recommender.fold_in([person.items])[0], places)
+        vector = recommender.fold_in([person.items])[0]
+    terms = model.score_terms(vector, places)
     if terms is None:
         total = torch.tensor([score - (value or 0.0) for value in what_if])
         gated = direct = gate = None
@@ -64,12 +88,12 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
     else:
         weight, biases = model.item_table()
         vector = weight[target]
-        gated, direct = terms.gated @ vector, terms.direct @ vector
+        gated, direct = terms.gated @ vector, terms.item_item @ vector
         total, gate, features = gated + direct, terms.instance_gate, terms.feature_gate
-        lasting, bias = float(terms.lasting @ vector), 0.0 if biases is None else float(biases[target])
+        lasting, bias = float(terms.user @ vector), 0.0 if biases is None else float(biases[target])
         # Summed in float64, and held to the size of the products that the model summed in float32, however they cancel out.
         found = lasting + bias + float(total.double().sum())
-        size = float((torch.cat([terms.lasting[None], terms.gated, terms.direct]).abs() @ vector.abs()).double().sum()) + abs(bias)
+        size = float((torch.cat([terms.user[None], terms.gated, terms.item_item]).abs() @ vector.abs()).double().sum()) + abs(bias)
         assert abs(found - score) <= 1e-5 * max(1.0, size), f"terms sum to {found}, the score is {score}"
     ids, titles = recommender.items.to_series(0), recommender.titles
     frame = pl.DataFrame({"item": ids.gather(items)})
@@ -84,7 +108,7 @@ def explain_to(recommender: Recommender, person: Person, item: Any) -> Explanati
     return Explanation(person.id, ids[target], score, method, lasting, bias, frame, features, title, tuple(history_notes([person])))
 
 
-def _scores(recommender: Recommender, people: Sequence[Person], item: int) -> list[float]:
+def _scores(recommender: Explainable, people: Sequence[Person], item: int) -> list[float]:
     """(C,) what each of some people, who have events, would score an item."""
     if recommender.model.dot_product:
         weight, bias = recommender.model.item_table()

@@ -4,9 +4,8 @@
     parquet   items.parquet with the bias as the vector's last number, export.json, README.txt
     numpy     vectors.npy likewise, items.csv, export.json, README.txt
 
-A vector store knows only inner products, so there the bias is one more number of the vector, and a query ends with a 1. The encoder gives the query
-behind each row's last event alone; where a model's own code knows only all queries of a row at once, in a form that ONNX lacks, its last query
-stands here in plain words (PLAIN).
+A vector store knows dot products alone, so there the bias is one more number of the vector, and a query ends with a 1. The encoder returns the
+query after the last event of each row.
 """
 
 import io
@@ -31,7 +30,6 @@ from gaterec.inference.run_folder import LoadedRun, newest_run
 from gaterec.io.console import Terminal
 from gaterec.io.files import folder_written_whole, in_the_way, read_table, read_tensors, write_table, write_tensors
 from gaterec.models.encoder import SequenceEncoder, masked_bias
-from gaterec.models.hgn import HGN
 
 FORMATS = ("onnx", "parquet", "numpy")
 FILES = {
@@ -46,7 +44,7 @@ TOLERANCE = 1e-4
 
 
 class LastQuery(nn.Module):
-    """The query behind each row's last event, as ONNX can hold it.
+    """The query after the last event of each row, as ONNX can hold it (see SequenceEncoder.last_query).
 
     Args:
         model: any encoder.
@@ -57,50 +55,8 @@ class LastQuery(nn.Module):
         self.model = model
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """(B,) and (B, T), 0 for padding behind the events -> (B, D)"""
-        queries: Tensor = self.model.encode(users, items)
-        last = (items != 0).sum(1) - 1
-        return queries.gather(1, last[:, None, None].expand(-1, 1, queries.shape[2])).squeeze(1)
-
-
-class LastQueryOfHGN(nn.Module):
-    """The equations of HGN for the last window alone; see gaterec.models.hgn."""
-
-    def __init__(self, model: HGN) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """(B,) and (B, T), 0 for padding behind the events -> (B, D)"""
-        model, settings = self.model, self.model.settings
-        person, event = model.user(users), model.item(items)  # (B, D), (B, T, D)
-        distance = (items != 0).sum(1, keepdim=True) - 1 - torch.arange(items.shape[1], device=items.device)  # (B, T)
-        inside = ((distance >= 0) & (distance < model.window))[:, :, None]
-        gated = event
-        if settings.feature_gate:
-            gated = event * torch.sigmoid(model.feature_item(event) + model.feature_user(person)[:, None])
-        gate = torch.ones_like(event[:, :, :1])
-        if settings.instance_gate:
-            of_distance = model.instance_user(person).gather(1, distance.clamp(0, model.window - 1))
-            gate = torch.sigmoid(model.instance_item(gated) + of_distance[:, :, None])  # (B, T, 1)
-        if settings.pooling_type == "average":
-            gate = gate * inside
-            query = (gate * gated).sum(1) / gate.sum(1)
-        else:
-            query = (gate * gated).masked_fill(~inside, -torch.inf).amax(1)
-        if settings.item_item:
-            query = query + (event * inside).sum(1)
-        result: Tensor = query + person if settings.user_term else query
-        return result
-
-
-PLAIN: dict[type[SequenceEncoder], type[nn.Module]] = {HGN: LastQueryOfHGN}
-"""Models whose own code ONNX can't hold -> their last query in plain words."""
-
-
-def last_query(model: SequenceEncoder) -> nn.Module:
-    """The module that is exported."""
-    return PLAIN.get(type(model), LastQuery)(model).eval()
+        """(B,) and (B, T), padding to the right of the events -> (B, D)"""
+        return self.model.last_query(self.model.user_vectors(users), items)
 
 
 def export(folder: Path, kind: str, out: Path) -> None:
@@ -231,7 +187,7 @@ def _items(recommender: Recommender, kind: str, part: Path) -> dict[str, Any]:
 
 def _encoder(run: LoadedRun, part: Path) -> bool:
     """Write encoder.onnx; whether its rows may be of any length up to L, and not of L alone, as where a recurrence is written out step by step."""
-    model, window = last_query(run.model), run.settings.MAX_ITEM_LIST_LENGTH
+    model, window = LastQuery(run.model).eval(), run.settings.MAX_ITEM_LIST_LENGTH
     example = (torch.tensor([0, min(1, len(run.users) - 1)]), torch.ones(2, window, dtype=torch.int64))
     batch = torch.export.Dim("batch")
     anything: list[Any] = [{0: batch, 1: torch.export.Dim("length", max=window)}] if window > 1 else []

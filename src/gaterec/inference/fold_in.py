@@ -71,7 +71,7 @@ class FoldIn:
         start = self.mean.expand(len(items), -1).clone().requires_grad_()
         if not following.any():
             return start.detach()
-        queries = self.model.encode_as(start, items[:, :-1])[following]  # (N, D)
+        queries = self.model.encode(start, items[:, :-1])[following]  # (N, D)
         loss = self._loss(queries, items[:, 1:][following][:, None]) * len(queries)
         (gradient,) = torch.autograd.grad(loss, start)
         counts = following.sum(1, keepdim=True)

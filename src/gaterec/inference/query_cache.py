@@ -54,7 +54,7 @@ class QueryCache:
         self._threads = torch.get_num_threads()
         # Of short windows more fit into the cache, and Python's part of the work is the smaller.
         self._many = max(AT_A_TIME, EVENTS // window)
-        self._windows = model.windows(room + self._many * self._threads, window)
+        self._model, self._windows = model, model.sequence_state(room + self._many * self._threads, window)
         # In one piece: small arrays that live long, among large ones that don't, would make the process grow.
         self._seen = np.zeros((room, window), dtype=np.int32)
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
@@ -120,17 +120,19 @@ class QueryCache:
         if one is None:
             return
         place, nothing = torch.tensor([one.place]), torch.zeros(self.window, dtype=torch.int64)
-        self._windows.begin(place, torch.zeros(1, dtype=torch.int64))
-        self._windows.add(place.expand(self.window), torch.arange(self.window), nothing)
+        self._windows.start(place, self._model.user_vectors(torch.zeros(1, dtype=torch.int64)))
+        self._windows.append(place.expand(self.window), torch.arange(self.window), nothing)
         self._seen[one.place] = 0
         self._free.append(one.place)
 
     def _begin(self, places: np.ndarray, numbers: np.ndarray, of_new: Sequence[np.ndarray]) -> None:
         """People take these places; those whom the run doesn't know with vectors from their histories, which are `of_new`."""
-        if len(places):
-            self._windows.begin(torch.from_numpy(places), torch.from_numpy(numbers))
+        if not len(places):
+            return
+        vectors = self._model.user_vectors(torch.from_numpy(numbers))
         if self.fold_in is not None and of_new:
-            self._windows.begin_from(torch.from_numpy(places[numbers == 0]), self.fold_in(of_new))
+            vectors[torch.from_numpy(numbers == 0)] = self.fold_in(of_new)
+        self._windows.start(torch.from_numpy(places), vectors)
 
     def _compute(self, places: np.ndarray, first: np.ndarray, counts: np.ndarray, items: np.ndarray) -> Tensor:
         """(B, D): for people at these places, who have begun, after all have got their events from the first .. to the last."""
@@ -138,8 +140,8 @@ class QueryCache:
         newer = counts - first
         if len(items):
             events = torch.from_numpy(ranges(first, newer))
-            self._windows.add(torch.from_numpy(np.repeat(places, newer)), events, torch.from_numpy(items.astype(np.int64)))
-        return self._windows.queries(place, torch.from_numpy(counts))
+            self._windows.append(torch.from_numpy(np.repeat(places, newer)), events, torch.from_numpy(items.astype(np.int64)))
+        return self._windows.query(place, torch.from_numpy(counts))
 
     def _follow(self, person: Person) -> tuple[int, int]:
         """Where the person's window is, and how many of their events it knows already."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from operator import index as whole
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,8 +21,11 @@ from gaterec.errors import RequestError, RequestWarning, nearest
 from gaterec.inference.ann_index import Index, Nearest, read_index
 from gaterec.inference.bulk import FILE, values, write_lists
 from gaterec.inference.conditions import as_texts, matching
+from gaterec.inference.explain import explain
+from gaterec.inference.explanation import Explanation
 from gaterec.inference.fold_in import FoldIn
 from gaterec.inference.ids import as_series, of_pandas, several, text, with_ids
+from gaterec.inference.notes import history_notes, named
 from gaterec.inference.query_cache import AT_A_TIME, QueryCache
 from gaterec.inference.requests import Answer, ExclusionMask, Request
 from gaterec.inference.reranking import candidates, diverse
@@ -31,9 +34,6 @@ from gaterec.inference.users import Histories, Person
 from gaterec.kernels.tiled_topk import TiledTopK, product
 from gaterec.models.encoder import SequenceEncoder
 
-if TYPE_CHECKING:
-    from gaterec.inference.explanation import Explanation
-
 __all__ = ["Answer", "Person", "Recommender", "Request", "load"]
 
 WHERES = 16
@@ -41,8 +41,6 @@ WHERES = 16
 
 HINTS = 2_000
 """Among more items no nearest one is sought: it is found letter by letter, and a request is to be refused soon."""
-NAMED = 5
-"""So many items, or users, are named in a note at most."""
 
 
 def _warn(note: str) -> None:
@@ -298,10 +296,8 @@ class Recommender:
             _warn(told)
         return [float(scores[self._items[name]]) if name in self._items else math.nan for name in names]
 
-    def explain(self, user: Any, item: Any, history: Iterable[Any] | None = None) -> "Explanation":
+    def explain(self, user: Any, item: Any, history: Iterable[Any] | None = None) -> Explanation:
         """Why an item would be recommended; see gaterec.inference.explain.explain."""
-        from gaterec.inference.explain import explain
-
         return explain(self, user, item, history)
 
     def similar_items(self, item: Any, k: int = 10) -> pl.DataFrame:
@@ -363,7 +359,7 @@ class Recommender:
         if not ids:
             return []
         hint = self._hint(str(ids[0])[:80]) if len(ids) == 1 else ""
-        return [f"{where}: {what} {_named(ids, 'item')}, which the run does not know{hint}"]
+        return [f"{where}: {what} {named(ids, 'item')}, which the run does not know{hint}"]
 
     @cached_property
     def _names(self) -> list[str]:
@@ -579,35 +575,6 @@ def _count(k: Any) -> int:
     if count < 1:
         raise RequestError(f"k: expected a whole number from 1 on, found {k!r}")
     return count
-
-
-def _named(ids: Sequence[str | None], one: str) -> str:
-    """
-    >>> _named(["a"], "item"), _named(list("abcdefg"), "item")
-    ("item 'a'", "items 'a', 'b', 'c', 'd', 'e' and 2 others")
-    """
-    more = f" and {len(ids) - NAMED:,} other{'s' * (len(ids) > NAMED + 1)}" if len(ids) > NAMED else ""
-    return f"{one if len(ids) == 1 else one + 's'} {', '.join(f'{name!r:.80}' for name in ids[:NAMED])}{more}"
-
-
-def history_notes(people: Sequence[Person]) -> list[str]:
-    """What was left out of whose history; of many users a few are named."""
-    told = [(place, person) for place, person in enumerate(people) if person.left_out]
-    notes = []
-    for place, person in told[:NAMED]:
-        whose = f"user {person.id!r:.80}: " if person.id is not None else f"history {place + 1}: " if len(people) > 1 else "history: "
-        which = "which is" if len(person.left_out) == 1 else "which are"
-        then = "" if len(person.items) else "; nothing of the history is left, so the user is treated as one without a history"
-        notes.append(f"{whose}the run does not know {_named(person.left_out, 'item')} of the history, {which} left out{then}")
-    if len(told) > NAMED:
-        notes.append(f"the histories of {len(told) - NAMED:,} more users have items that the run does not know and that are left out")
-    return notes
-
-
-def empty_note(ids: Sequence[str | None]) -> str:
-    """Which users no item is left for."""
-    users = "" if None in ids else f" to {_named(ids, 'user')}"
-    return f"no item is left to recommend{users}: all are in the history, denied, not allowed, or do not meet the conditions"
 
 
 def _nobody(people: Sequence[Person]) -> np.ndarray:

@@ -36,19 +36,15 @@ class BPR(SequenceEncoder):
             with torch.no_grad():
                 table.weight[0] = 0.0
 
-    def encode(self, users: Tensor, items: Tensor) -> Tensor:
-        return self.encode_as(self.user(users), items)
+    def user_vectors(self, users: Tensor) -> Tensor:
+        return self.user(users)  # type: ignore[no-any-return]
 
-    def encode_as(self, people: Tensor, items: Tensor) -> Tensor:
-        return people[:, None].expand(-1, items.shape[1], -1)  # (B, T, D)
+    def encode(self, user_vectors: Tensor, items: Tensor) -> Tensor:
+        return user_vectors[:, None].expand(-1, items.shape[1], -1)  # (B, T, D)
 
-    def terms(self, user: Tensor, items: Tensor) -> ScoreTerms:
-        return self.terms_as(self.user(user), items)
-
-    def terms_as(self, person: Tensor, items: Tensor) -> ScoreTerms:
-        """See SequenceEncoder.terms: lasting taste is all there is."""
-        none = person.new_zeros(len(items), len(person))
-        return ScoreTerms(person, none, none)
+    def score_terms(self, user_vector: Tensor, items: Tensor) -> ScoreTerms:
+        none = user_vector.new_zeros(len(items), len(user_vector))
+        return ScoreTerms(user_vector, none, none)
 
     def user_table(self) -> Tensor:
         return self.user.weight

@@ -60,12 +60,14 @@ class Caser(SequenceEncoder):
             nn.init.xavier_normal_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def encode(self, users: Tensor, items: Tensor) -> Tensor:
+    def user_vectors(self, users: Tensor) -> Tensor:
+        return self.user(users)  # type: ignore[no-any-return]
+
+    def encode(self, user_vectors: Tensor, items: Tensor) -> Tensor:
         events = F.pad(self.item(items).mT, (self.window - 1, 0))  # (B, D, L - 1 + T), so that window t begins at t
         found = torch.cat([self._vertical(events), self._horizontal(events)], 2)  # (B, T, nv D + nh L)
         z = F.relu(self.found(self.dropout(found)))  # (B, T, D)
-        person = self.user(users)[:, None].expand_as(z)
-        return F.relu(self.query(torch.cat([z, person], 2)))
+        return F.relu(self.query(torch.cat([z, user_vectors[:, None].expand_as(z)], 2)))
 
     def _vertical(self, events: Tensor) -> Tensor:
         """(B, D, L - 1 + T) -> (B, T, nv D)"""

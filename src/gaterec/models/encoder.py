@@ -1,9 +1,9 @@
-"""The contract that every model fulfils: histories in, queries out.
+"""The contract of every model: histories in, queries out.
 
     score(t, j) = queries[t] . weight[j] + bias[j]
 
-A model knows nothing of datasets, settings files, losses, training or serving, so a loss, a metric, an index or an explanation that was
-written once works with every model. Item 0 is padding; user 0 is someone we don't know.
+A model knows nothing of datasets, settings files, losses, training or serving, so a loss, a metric, an index or an explanation that is
+written once works with every model. Item 0 is padding; user 0 is the unknown user.
 """
 
 from abc import ABC, abstractmethod
@@ -15,43 +15,44 @@ import torch
 from torch import Tensor, nn
 
 from gaterec.config.section import Section
-from gaterec.models.window_state import SequenceState
+from gaterec.models.state import SequenceState
 
 
 @dataclass(frozen=True)
 class ScoreTerms:
-    """A query as the sum that it is: lasting + gated.sum(0) + direct.sum(0).
+    """A query as a sum: user + gated.sum(0) + item_item.sum(0).
 
     Attributes:
-        lasting: (D,) what belongs to the person alone.
+        user: (D,) the user term.
         gated: (T, D) what each event adds through the gates.
-        direct: (T, D) what each event adds by itself.
-        instance_gate: (T,) how far each event is let in, 0 to 1; None without such a gate.
-        feature_gate: (T, D) how far each feature of each event is, 0 to 1; None likewise.
+        item_item: (T, D) what each event adds by itself.
+        instance_gate: (T,) 0 to 1, one for each event; None for a model without this gate.
+        feature_gate: (T, D) 0 to 1, one for each feature of each event; None for a model without this gate.
     """
 
-    lasting: Tensor
+    user: Tensor
     gated: Tensor
-    direct: Tensor
+    item_item: Tensor
     instance_gate: Tensor | None = None
     feature_gate: Tensor | None = None
 
 
 class SequenceEncoder(nn.Module, ABC):
-    """A model.
+    """Base class of all models. `model(users, items)` is `model.encode(model.user_vectors(users), items)`.
 
     Args (of every subclass):
-        users: U, how many people there are, user 0 included.
-        items: V, how many items there are, padding included.
-        window: L, how many of the latest events a query sees.
+        users: U, the number of users, user 0 included.
+        items: V, the number of items, padding included.
+        window: L, the number of latest events that a query sees.
         settings: the model's own settings.
 
     Attributes:
-        whole_rows: whether a query sees all of its row, be it by attention or by a state that is handed on, and not its last L events alone.
-            Such a model is given rows of at most L events; others may get longer ones, whose queries each see the last L events.
-        based_on: what the queries of a user with training events come from: the user's own vector and the history, the history alone, or nothing of
-            the user.
-        inner_product: false for a model whose scores are no product of a query and an item, which then has `scores` of its own and no item table.
+        full_context: whether a query sees its whole row (attention, recurrence) instead of its last L events. Rows of such a model have at most
+            L events; other models may get longer rows.
+        based_on: what the queries of a user with training events come from: the user's own vector and the history, the history alone, or nothing
+            of the user.
+        dot_product: whether a score is the dot product of a query and an item's vector. A model for which this is false overrides `scores` and has
+            no item table.
     """
 
     Settings: ClassVar[type[Section]]
@@ -60,62 +61,69 @@ class SequenceEncoder(nn.Module, ABC):
     dot_product: ClassVar[bool] = True
 
     @abstractmethod
-    def encode(self, users: Tensor, items: Tensor) -> Tensor:
-        """What each person wants after each event.
+    def encode(self, user_vectors: Tensor, items: Tensor) -> Tensor:
+        """The queries at every position.
 
         Args:
-            users: (B,) whose histories these are.
-            items: (B, T) events in order from the left; 0 is padding, stands to the right of them and changes no query.
+            user_vectors: (B, E) see user_vectors.
+            items: (B, T) events in order of time from the left. Padding (0) stands to the right of the events and changes no query.
 
         Returns:
-            (B, T, D) queries. Query t sees items[:, : t + 1] and nothing later. What stands at padding is undefined but finite.
+            (B, T, D) queries. Query t sees items[:, : t + 1] and no later ones. Queries at padding are finite and have no meaning.
         """
 
     @abstractmethod
     def item_table(self) -> tuple[Tensor, Tensor | None]:
-        """The items to compare queries with: weight (V, D) and bias (V,), or None for no bias."""
+        """The item vectors that queries are multiplied with: weight (V, D), and bias (V,) or None."""
+
+    def user_vectors(self, users: Tensor) -> Tensor:
+        """(B,) -> (B, E) what encode needs to know of users; E is 0 for a model that uses the history alone."""
+        return users.new_zeros((users.shape[0], 0), dtype=torch.float32)
 
     def user_table(self) -> Tensor | None:
-        """(U, D) the vectors that encode_as and terms_as take in the place of users; None for a model without these."""
+        """(U, E) all user vectors, for a model that can fold in new users (see gaterec.inference.fold_in); None for others."""
         return None
 
-    def encode_as(self, people: Tensor, items: Tensor) -> Tensor:
-        """As encode, for people (B, D) of whom their vectors are known."""
-        raise NotImplementedError
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """(B,), (B, T) -> (B, T, D); see encode."""
+        return self.encode(self.user_vectors(users), items)
 
-    def terms_as(self, person: Tensor, items: Tensor) -> ScoreTerms | None:
-        """As terms, for a person (D,) likewise."""
-        raise NotImplementedError
+    def last_query(self, user_vectors: Tensor, items: Tensor) -> Tensor:
+        """(B, E), (B, T) -> (B, D) the query after the last event of each row. A model overrides this where ONNX can't hold its encode."""
+        queries = self.encode(user_vectors, items)
+        last = (items != 0).sum(1) - 1
+        return queries.gather(1, last[:, None, None].expand(-1, 1, queries.shape[2])).squeeze(1)
 
-    def windows(self, room: int, window: int) -> SequenceState:
-        """Where the last L events of so many people are kept, for queries after newer events; see gaterec.models.window_state."""
-        return SequenceState(self, room, window)
+    def sequence_state(self, capacity: int, window: int) -> SequenceState:
+        """A place for the last L events of `capacity` users, from which the query after one more event is cheap."""
+        size = self.user_vectors(torch.zeros(1, dtype=torch.int64, device=next(self.parameters(), torch.empty(0)).device))
+        return SequenceState(self.encode, size.shape[1], capacity, window, size.dtype)
 
-    def terms(self, user: Tensor, items: Tensor) -> ScoreTerms | None:
-        """The terms of the query behind the last event, for a model whose query is such a sum; None for any other.
+    def score_terms(self, user_vector: Tensor, items: Tensor) -> ScoreTerms | None:
+        """The terms of the query after the last event; None for a model whose query is not a sum of terms.
 
         Args:
-            user: () whose history it is.
-            items: (T,) events in order, at most L of them, no padding.
+            user_vector: (E,) see user_vectors.
+            items: (T,) events in order of time, at most L, without padding.
         """
         return None
 
     def penalty(self, users: Tensor, items: Tensor, targets: Tensor) -> Tensor | None:
-        """What the model adds to the loss of a batch to keep its weights small; None for nothing.
+        """The regularization term of a batch, a scalar added to the loss; None for no term.
 
         Args:
-            users: (B,) people in the batch.
+            users: (B,) the users of the batch.
             items: (B, T) their events.
-            targets: (N, K) the items to be predicted.
+            targets: (N, K) the items to predict.
         """
         return None
 
-    def count(self, counts: Tensor, events: Callable[[], tuple[Tensor, Tensor]]) -> None:
-        """Take what can be counted instead of learned.
+    def fit_counts(self, counts: Tensor, events: Callable[[], tuple[Tensor, Tensor]]) -> None:
+        """Fit what is counted and not trained.
 
         Args:
             counts: (V,) how often each item was chosen in training.
-            events: gives (M,) people and (M,) items of all training events, in order of person, then time; for models that need more than counts.
+            events: returns (M,) users and (M,) items of all training events, ordered by user, then time.
         """
 
     def scores(self, queries: Tensor) -> Tensor:
@@ -124,7 +132,7 @@ class SequenceEncoder(nn.Module, ABC):
 
 
 def masked_bias(weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(V,) the items' bias with -inf for padding, so that one addition adds the one and rules out the other."""
+    """(V,) the items' bias, with -inf for padding."""
     start = weight.new_zeros(len(weight)) if bias is None else bias
     mask = torch.zeros(len(weight), dtype=torch.bool, device=weight.device)
     mask[0] = True

@@ -39,16 +39,18 @@ class FPMC(SequenceEncoder):
                 nn.init.xavier_normal_(table)
                 table[0] = 0.0
 
-    def encode(self, users: Tensor, items: Tensor) -> Tensor:
-        last = self.last(items)  # (B, T, D)
-        return torch.cat([self.user(users)[:, None].expand_as(last), last], 2)  # (B, T, 2 D)
+    def user_vectors(self, users: Tensor) -> Tensor:
+        return self.user(users)  # type: ignore[no-any-return]
 
-    def terms(self, user: Tensor, items: Tensor) -> ScoreTerms:
-        """See SequenceEncoder.terms: lasting taste, and what follows the last event."""
-        person, last = self.user(user), self.last(items)  # (D,), (T, D)
-        direct = last.new_zeros(len(items), 2 * len(person))
-        direct[-1, len(person) :] = last[-1]
-        return ScoreTerms(torch.cat([person, torch.zeros_like(person)]), torch.zeros_like(direct), direct)
+    def encode(self, user_vectors: Tensor, items: Tensor) -> Tensor:
+        last = self.last(items)  # (B, T, D)
+        return torch.cat([user_vectors[:, None].expand_as(last), last], 2)  # (B, T, 2 D)
+
+    def score_terms(self, user_vector: Tensor, items: Tensor) -> ScoreTerms:
+        last, size = self.last(items), len(user_vector)  # (T, D)
+        follows = last.new_zeros(len(items), 2 * size)
+        follows[-1, size:] = last[-1]
+        return ScoreTerms(torch.cat([user_vector, torch.zeros_like(user_vector)]), torch.zeros_like(follows), follows)
 
     def item_table(self) -> tuple[Tensor, Tensor | None]:
         return self.item.weight, None

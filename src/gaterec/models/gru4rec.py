@@ -44,7 +44,7 @@ class GRU4Rec(SequenceEncoder):
         for weight in self.states.parameters():
             nn.init.xavier_uniform_(weight)
 
-    def encode(self, users: Tensor, items: Tensor) -> Tensor:
+    def encode(self, user_vectors: Tensor, items: Tensor) -> Tensor:
         states, _ = self.states(self.dropout(self.item(items)))  # (B, T, hidden)
         queries: Tensor = self.dense(states)
         return queries

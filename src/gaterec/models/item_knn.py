@@ -73,7 +73,7 @@ class ItemKNN(SequenceEncoder):
         self.register_buffer("places", torch.zeros(items * width, dtype=torch.int64), persistent=False)
         self.register_load_state_dict_post_hook(lambda model, keys: model._turn_round())  # type: ignore[no-untyped-call]
 
-    def count(self, counts: Tensor, events: Callable[[], tuple[Tensor, Tensor]]) -> None:
+    def fit_counts(self, counts: Tensor, events: Callable[[], tuple[Tensor, Tensor]]) -> None:
         people, items = (part.cpu().numpy() for part in events())
         neighbours, similarity = nearest(people, items, self.items, self.neighbours.shape[1], self.shrink)
         self.neighbours.copy_(torch.from_numpy(neighbours))
@@ -86,7 +86,7 @@ class ItemKNN(SequenceEncoder):
         self.places.copy_(flat.argsort(stable=True))
         torch.cumsum(flat.bincount(minlength=self.items), 0, out=self.begins[1:])
 
-    def encode(self, users: Tensor, items: Tensor) -> Tensor:
+    def encode(self, user_vectors: Tensor, items: Tensor) -> Tensor:
         return F.pad(items, (self.window - 1, 0)).unfold(1, self.window, 1).float()  # (B, T, L)
 
     def scores(self, queries: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class NextItNet(SequenceEncoder):
         with torch.no_grad():
             self.item.weight[0] = 0.0
 
-    def encode(self, users: Tensor, items: Tensor) -> Tensor:
+    def encode(self, user_vectors: Tensor, items: Tensor) -> Tensor:
         x = self.item(items)  # (B, T, D)
         for block in self.blocks:
             x = x + block(x)

@@ -29,14 +29,13 @@ class Pop(SequenceEncoder):
         self.register_buffer("counts", torch.zeros(items))
         self.register_buffer("weight", torch.zeros(items, 1))
 
-    def count(self, counts: Tensor, events: Callable[[], tuple[Tensor, Tensor]]) -> None:
+    def fit_counts(self, counts: Tensor, events: Callable[[], tuple[Tensor, Tensor]]) -> None:
         self.counts.copy_(counts)
 
-    def encode(self, users: Tensor, items: Tensor) -> Tensor:
+    def encode(self, user_vectors: Tensor, items: Tensor) -> Tensor:
         return torch.zeros(*items.shape, 1, device=items.device)
 
-    def terms(self, user: Tensor, items: Tensor) -> ScoreTerms:
-        """See SequenceEncoder.terms: neither the person nor their events say anything."""
+    def score_terms(self, user_vector: Tensor, items: Tensor) -> ScoreTerms:
         none = self.weight.new_zeros(len(items), 1)
         return ScoreTerms(none.new_zeros(1), none, none)
 

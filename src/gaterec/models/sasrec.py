@@ -146,7 +146,7 @@ class SASRec(SequenceEncoder):
             with torch.no_grad():
                 table.weight[0] = 0.0
 
-    def encode(self, users: Tensor, items: Tensor) -> Tensor:
+    def encode(self, user_vectors: Tensor, items: Tensor) -> Tensor:
         placed = self.item(items) + self.position[: items.shape[1]]  # (B, T, D)
         return self.norm_queries(self.layers(self.dropout(self.norm_inputs(placed))))  # type: ignore[no-any-return]
 

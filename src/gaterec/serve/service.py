@@ -8,7 +8,8 @@ from typing import Any
 
 from gaterec.errors import GaterecError
 from gaterec.inference.explain import explain_to
-from gaterec.inference.recommender import Answer, Person, Recommender, Request, empty_note, history_notes
+from gaterec.inference.notes import empty_note, history_notes
+from gaterec.inference.recommender import Answer, Person, Recommender, Request
 from gaterec.serve.batching import Batcher
 from gaterec.serve.events.store import DamagedError, EventStore
 from gaterec.serve.metrics import Metrics

@@ -56,7 +56,7 @@ def batch_loss(model: SequenceEncoder, batch: Batch, settings: Settings, sampler
     Args:
         sparse: whether the gradients of the item table are to hold the touched rows alone.
     """
-    queries = model.encode(batch.users, batch.items).flatten(0, 1).index_select(0, batch.positions)
+    queries = model(batch.users, batch.items).flatten(0, 1).index_select(0, batch.positions)
     step = Step(queries, batch, model, settings, sampler, sparse)
     loss = LOSS_OF[settings.loss_type](step, queries, batch.targets, *model.item_table())
     penalty = model.penalty(batch.users, batch.items, batch.targets)

@@ -6,9 +6,8 @@ from torch import Tensor
 
 from gaterec.models import MODELS
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.models.hgn import HGN
-from gaterec.models.hgn_window_state import HGNState
-from gaterec.models.window_state import SequenceState
+from gaterec.models.hgn import HGN, HGNState
+from gaterec.models.state import SequenceState
 from tests.test_contract import ITEMS, make
 
 L = 4
@@ -17,7 +16,8 @@ OFF = ("user_term", "feature_gate", "instance_gate", "item_item", "item_bias")
 
 def anew(model: SequenceEncoder, user: int, events: list[int]) -> Tensor:
     """(D,) the query behind the last event, by the definition."""
-    return model.encode(torch.tensor([user]), torch.tensor([events[-L:]]))[0, -1]
+    queries: Tensor = model(torch.tensor([user]), torch.tensor([events[-L:]]))
+    return queries[0, -1]
 
 
 @torch.no_grad()
@@ -34,12 +34,12 @@ def follow(model: SequenceEncoder, windows: SequenceState, first: int) -> None:
     """Three people, of whom one is unknown, get events one at a time after the first ones; each query must be that of encoding anew."""
     histories = torch.randint(1, ITEMS, (3, 11), generator=torch.Generator().manual_seed(2))
     places, users = torch.tensor([6, 0, 3]), torch.tensor([2, 0, 4])
-    windows.begin(places, users)
+    windows.start(places, model.user_vectors(users))
     for count in range(first, 12):
         begin = count - 1 if count > first else max(0, first - L)
         events = torch.arange(begin, count)
-        windows.add(places.repeat_interleave(len(events)), events.repeat(3), histories[:, begin:count].flatten())
-        found = windows.queries(places, torch.tensor([count] * 3))
+        windows.append(places.repeat_interleave(len(events)), events.repeat(3), histories[:, begin:count].flatten())
+        found = windows.query(places, torch.tensor([count] * 3))
         for row, user in enumerate(users.tolist()):
             torch.testing.assert_close(found[row], anew(model, user, histories[row, :count].tolist()), rtol=1e-6, atol=1e-6)
 
@@ -48,7 +48,7 @@ def follow(model: SequenceEncoder, windows: SequenceState, first: int) -> None:
 @pytest.mark.parametrize("first", [1, 9])
 def test_every_model_follows(name: str, first: int) -> None:
     model = make(name).double()
-    follow(model, model.windows(8, L), first)
+    follow(model, model.sequence_state(8, L), first)
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
@@ -56,7 +56,7 @@ def test_every_model_follows(name: str, first: int) -> None:
 def test_every_switch_of_hgn(pooling: str, off: str | None) -> None:
     changes: dict[str, object] = {} if off is None else {"tied_tables": True} if off == "tied" else {off: False}
     model = hgn(pooling_type=pooling, **changes)
-    windows = model.windows(8, L)
+    windows = model.sequence_state(8, L)
     assert isinstance(windows, HGNState)
     follow(model, windows, 2)
 
@@ -65,10 +65,10 @@ def test_every_switch_of_hgn(pooling: str, off: str | None) -> None:
 @torch.no_grad()
 def test_people_of_different_lengths_and_without_events_stand_together(pooling: str) -> None:
     model = hgn(pooling_type=pooling)
-    for windows in (model.windows(4, L), SequenceState(model, 4, L)):
-        windows.begin(torch.arange(3), torch.tensor([1, 2, 3]))
-        windows.add(torch.tensor([0, 2, 2]), torch.tensor([0, 0, 1]), torch.tensor([7, 8, 9]))
-        found = windows.queries(torch.arange(3), torch.tensor([1, 0, 2]))
+    for windows in (model.sequence_state(4, L), SequenceState(model.encode, 6, 4, L, torch.float64)):
+        windows.start(torch.arange(3), model.user_vectors(torch.tensor([1, 2, 3])))
+        windows.append(torch.tensor([0, 2, 2]), torch.tensor([0, 0, 1]), torch.tensor([7, 8, 9]))
+        found = windows.query(torch.arange(3), torch.tensor([1, 0, 2]))
         torch.testing.assert_close(found[0], anew(model, 1, [7]))
         torch.testing.assert_close(found[2], anew(model, 3, [8, 9]))
         assert bool(found[1].isfinite().all())
@@ -77,10 +77,10 @@ def test_people_of_different_lengths_and_without_events_stand_together(pooling: 
 @torch.no_grad()
 def test_someone_may_be_given_by_a_vector() -> None:
     model = hgn()
-    windows = model.windows(2, L)
-    windows.begin_from(torch.tensor([1]), model.user.weight[3:4])
-    windows.add(torch.tensor([1, 1]), torch.tensor([0, 1]), torch.tensor([5, 6]))
-    torch.testing.assert_close(windows.queries(torch.tensor([1]), torch.tensor([2]))[0], anew(model, 3, [5, 6]))
+    windows = model.sequence_state(2, L)
+    windows.start(torch.tensor([1]), model.user.weight[3:4])
+    windows.append(torch.tensor([1, 1]), torch.tensor([0, 1]), torch.tensor([5, 6]))
+    torch.testing.assert_close(windows.query(torch.tensor([1]), torch.tensor([2]))[0], anew(model, 3, [5, 6]))
 
 
 @torch.no_grad()
@@ -88,9 +88,9 @@ def test_gates_that_are_shut_let_nothing_in_and_nothing_breaks() -> None:
     model = hgn()
     model.instance_user.weight.fill_(0.0)
     model.instance_item.weight.fill_(0.0)
-    windows = model.windows(1, L)
-    windows.begin(torch.tensor([0]), torch.tensor([1]))
-    windows.add(torch.tensor([0]), torch.tensor([0]), torch.tensor([5]))
-    windows.gate.fill_(-1e9)
+    windows = model.sequence_state(1, L)
+    windows.start(torch.tensor([0]), model.user_vectors(torch.tensor([1])))
+    windows.append(torch.tensor([0]), torch.tensor([0]), torch.tensor([5]))
+    windows.logit.fill_(-1e9)
     expected = model.user.weight[1] + model.item.weight[5]
-    torch.testing.assert_close(windows.queries(torch.tensor([0]), torch.tensor([1]))[0], expected)
+    torch.testing.assert_close(windows.query(torch.tensor([0]), torch.tensor([1]))[0], expected)
