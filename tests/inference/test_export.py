@@ -25,7 +25,9 @@ from tests.support.commands import gaterec, write_log
 
 
 def trained(place: Path, model: str = "HGN", **settings: object) -> Path:
-    quiet = {"state": "WARNING", "epochs": 1, "MAX_ITEM_LIST_LENGTH": 5, "checkpoint_dir": str(place), **settings}
+    quiet = {"state": "WARNING", "MAX_ITEM_LIST_LENGTH": 5, "checkpoint_dir": str(place), **settings}
+    if model_class(model).Settings.trained:
+        quiet["epochs"] = 1
     return library.run(model, write_log(place / "log.csv"), config_dict=quiet)["folder"]
 
 

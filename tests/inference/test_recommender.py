@@ -535,7 +535,7 @@ def test_lists_go_where_one_is(recommender: Recommender, tmp_path: Path, monkeyp
 def test_nobodys_id_is_no_text(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.csv")
     log.write_text(log.read_text().replace("u7,", "None,"))
-    result = gaterec.run("HGN", log, config_dict={**SMALL, "checkpoint_dir": str(tmp_path)})
+    result = gaterec.run("HGN", log, config_dict={**SMALL, "checkpoint_dir": str(tmp_path), "missing_ids": []})
     recommender = load(result["folder"])
     recommender.update("None", "i3")
     named, nobody = recommender.people(["None", None], None)

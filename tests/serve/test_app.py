@@ -167,7 +167,7 @@ def test_positions_are_times_only_where_the_times_of_the_log_are_no_clock(run_fo
 @pytest.mark.parametrize(
     ("path", "asked", "says"),
     [
-        ("/events", {"user": "u7", "item": "i3", "timestamp": time.time() + 3600}, "expected a time that is past, found one 3,5"),
+        ("/events", {"user": "u7", "item": "i3", "timestamp": time.time() + 3600}, "expected a time that is past, found one 3,"),
         ("/events", {"user": "u7", "item": "nothing"}, "item 'nothing': the run knows no such item"),
         ("/recommend", {"user": "u7", "where": {"year": "old"}}, "where: year: expected a number, found 'old'"),
         ("/recommend", {"user": "u7", "where": {"colour": "red"}}, "where: colour: items have no such column"),

@@ -16,7 +16,7 @@ TINY = ("--epochs=2", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5")
 """Settings with which a run takes no time."""
 
 
-class RunOutcome(NamedTuple):
+class CommandResult(NamedTuple):
     """What a command left."""
 
     code: int
@@ -24,7 +24,7 @@ class RunOutcome(NamedTuple):
     err: str
 
 
-def gaterec(*arguments: object) -> RunOutcome:
+def gaterec(*arguments: object) -> CommandResult:
     """`gaterec ARGUMENTS` inside this process."""
     out, err = io.StringIO(), io.StringIO()
     code: Any = 0
@@ -33,7 +33,7 @@ def gaterec(*arguments: object) -> RunOutcome:
             main()
         except SystemExit as end:
             code = end.code
-    return RunOutcome(0 if code is None else code, out.getvalue(), err.getvalue())
+    return CommandResult(0 if code is None else code, out.getvalue(), err.getvalue())
 
 
 def start(*arguments: object, program: str = "from gaterec.cli.app import main; main()", **options: Any) -> "subprocess.Popen[str]":
@@ -44,11 +44,11 @@ def start(*arguments: object, program: str = "from gaterec.cli.app import main; 
     return subprocess.Popen(command, text=True, env=environment, **pipes | options)
 
 
-def gaterec_alone(*arguments: object, **options: Any) -> RunOutcome:
+def gaterec_alone(*arguments: object, **options: Any) -> CommandResult:
     """`gaterec ARGUMENTS` as a process of its own, to its end."""
     process = start(*arguments, **options)
     out, err = process.communicate(timeout=120)
-    return RunOutcome(process.returncode, out, err)
+    return CommandResult(process.returncode, out, err)
 
 
 def write_log(path: Path, people: int = 40, items: int = 20, seed: int = 0) -> Path:

@@ -24,6 +24,7 @@ def outcome(
     if status != DONE:
         return RunOutcome(cell, status)
     test = {"recall@10": 2 * ndcg, "ndcg@10": ndcg}
+    test.setdefault(own.valid_metric.lower(), ndcg)
     valid = {name: value / 2 for name, value in test.items()}
     epochs = [{"epoch": number, "loss": 1.0, "seconds": spent, "valid": valid} for number, spent in enumerate(seconds, 1)]
     info = {"valid": valid, "test": test, "epochs": epochs, "best_epoch": min(1, len(epochs)), "baselines": {}}

@@ -57,7 +57,7 @@ def test_the_first_and_the_best_are_tested_against_each_other_one() -> None:
     assert found.best == "B"
     assert [test.a + test.b for test in found.tests] == ["AB", "AC", "AD", "BC", "BD", "CD"]
     assert [test.a + test.b for test in found.primary_tests] == ["AB", "AC", "AD", "BC", "BD"]
-    smaller = [outcome(label, ndcg=value, valid_metric_bigger=False) for label, value in (("A", 0.1), ("B", 0.4))]
+    smaller = [outcome(label, ndcg=value, valid_metric="giniindex@10") for label, value in (("A", 0.1), ("B", 0.4))]
     assert findings(smaller).best == "A"
 
 

@@ -24,7 +24,7 @@ from gaterec.experiments.tune.ray_workers import Cluster, RayWorker, RemoteTrial
 from gaterec.experiments.tune.workers import TrialFailedError, TrialRunner, WorkerLostError
 from tests.experiments.compare.test_compare import LIGHT
 from tests.experiments.tune.test_workers import messages, task
-from tests.support.commands import RunOutcome, gaterec, start, write_log
+from tests.support.commands import CommandResult, gaterec, start, write_log
 from tests.support.histories import settings
 
 pytest.importorskip("ray")
@@ -83,7 +83,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "data"
 
 
-def here(search: tuple[object, ...], out: Path) -> RunOutcome:
+def here(search: tuple[object, ...], out: Path) -> CommandResult:
     """The search with a worker in a process of this machine."""
     with patch("gaterec.io.html._chart_library", return_value=""):
         return gaterec(*search, f"--out={out}")

@@ -24,7 +24,7 @@ from gaterec.inference.run_folder import read_info
 from gaterec.io import processes
 from gaterec.models import MODELS, model_class
 from tests.support import postgres
-from tests.support.commands import RunOutcome, write_log
+from tests.support.commands import CommandResult, write_log
 from tests.support.commands import gaterec as command
 
 LIGHT = "import gaterec.io.html; gaterec.io.html._chart_library = lambda: ''; "  # reading the charts' library takes longer than the rest
@@ -54,13 +54,13 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tune(here: Path, out: Path, *more: object) -> RunOutcome:
+def tune(here: Path, out: Path, *more: object) -> CommandResult:
     seeds = () if any(str(word).startswith("--seeds") for word in more) else ("--seeds=0",)
     return command("tune", "-d", here / "log.csv", f"--params_file={here / 'hyper.test'}", f"--out={out}", *SETTINGS, *seeds, *more)
 
 
 @pytest.fixture(scope="module")
-def search(here: Path) -> tuple[Path, RunOutcome]:
+def search(here: Path) -> tuple[Path, CommandResult]:
     """The folder of a finished search, and what it printed."""
     extra = (f"--output_file={here / 'my.result'}", f"--display_file={here / 'my.html'}", "--workers=2", "--tool=Hyperopt", "--seeds=1")
     outcome = tune(here, here / "out", *extra)
@@ -73,7 +73,7 @@ def scores(folder: Path) -> list[tuple[int, str, float]]:
     return [(number, state, score) for number, state, score in trials.select("number", "state", "score").iter_rows()]
 
 
-def test_every_point_is_tried_once_and_the_best_wins(search: tuple[Path, RunOutcome]) -> None:
+def test_every_point_is_tried_once_and_the_best_wins(search: tuple[Path, CommandResult]) -> None:
     folder, outcome = search
     trials = pl.read_parquet(folder / "trials.parquet")
     assert trials["number"].to_list() == list(range(12))
@@ -89,7 +89,7 @@ def test_every_point_is_tried_once_and_the_best_wins(search: tuple[Path, RunOutc
     assert outcome.err == ""
 
 
-def test_the_winner_is_trained_again_and_judged_on_test_beside_the_defaults(search: tuple[Path, RunOutcome]) -> None:
+def test_the_winner_is_trained_again_and_judged_on_test_beside_the_defaults(search: tuple[Path, CommandResult]) -> None:
     folder, outcome = search
     (best, defaults) = json.loads((folder / "winner" / "comparison.json").read_text())["settings"].keys() - {"all"}
     assert {best, defaults} == {"best", "defaults"}
@@ -104,7 +104,7 @@ def test_the_winner_is_trained_again_and_judged_on_test_beside_the_defaults(sear
     assert "defaults" in outcome.out
 
 
-def test_only_the_winner_has_test_figures(search: tuple[Path, RunOutcome], here: Path) -> None:
+def test_only_the_winner_has_test_figures(search: tuple[Path, CommandResult], here: Path) -> None:
     folder, _ = search
     text = (folder / "hyper.result").read_text()
     assert text.count("Valid result:") == 12
@@ -113,7 +113,7 @@ def test_only_the_winner_has_test_figures(search: tuple[Path, RunOutcome], here:
     assert (here / "my.html").read_text() == (folder / "tune.html").read_text()
 
 
-def test_its_settings_are_a_file_that_a_run_takes(search: tuple[Path, RunOutcome], tmp_path: Path) -> None:
+def test_its_settings_are_a_file_that_a_run_takes(search: tuple[Path, CommandResult], tmp_path: Path) -> None:
     folder, _ = search
     outcome = command("run", f"--config_files={folder / 'best.yaml'}", f"--checkpoint_dir={tmp_path}")
     assert outcome.code == 0, outcome.err
@@ -122,7 +122,7 @@ def test_its_settings_are_a_file_that_a_run_takes(search: tuple[Path, RunOutcome
     assert read_info(run)["best_valid_score"] == pytest.approx(winner["score"], abs=1e-6)
 
 
-def test_a_finished_search_is_not_made_again(search: tuple[Path, RunOutcome], here: Path) -> None:
+def test_a_finished_search_is_not_made_again(search: tuple[Path, CommandResult], here: Path) -> None:
     folder, _ = search
     before = scores(folder)
     outcome = tune(here, folder, "--seeds=1")
@@ -132,7 +132,7 @@ def test_a_finished_search_is_not_made_again(search: tuple[Path, RunOutcome], he
     assert scores(folder) == before
 
 
-def test_another_search_does_not_get_the_folder(search: tuple[Path, RunOutcome], here: Path) -> None:
+def test_another_search_does_not_get_the_folder(search: tuple[Path, CommandResult], here: Path) -> None:
     folder, _ = search
     before = (folder / "search.json").read_bytes()
     outcome = tune(here, folder, "--loss_type=BPR")
@@ -315,7 +315,9 @@ def test_what_is_wrong_with_a_space_is_told_with_its_line(here: Path, tmp_path: 
 
 @pytest.mark.parametrize(("flag", "name"), [("--eval_step=0", "eval_step"), ("--epochs=0", "epochs")])
 def test_a_search_whose_trials_are_never_validated_is_refused_before_any(here: Path, tmp_path: Path, flag: str, name: str) -> None:
-    outcome = tune(here, tmp_path / "out", flag)
+    settings = [setting for setting in SETTINGS if not setting.startswith(f"--{name}=")]
+    space = f"--params_file={here / 'hyper.test'}"
+    outcome = command("tune", "-d", here / "log.csv", space, f"--out={tmp_path / 'out'}", *settings, flag)
     assert outcome.code == 2
     assert outcome.err == f"gaterec: {name}: trials are compared by MRR@10 on the validation part, and 0 never validates; leave it out\n"
     assert not (tmp_path / "out").exists()
@@ -329,7 +331,7 @@ KILLS = int(os.environ.get("GATEREC_KILLS", "2"))
 
 def start(here: Path, out: Path, trials: int) -> "subprocess.Popen[str]":
     arguments = ["tune", "-d", here / "log.csv", f"--params_file={here / 'long.yaml'}", f"--out={out}", f"--trials={trials}"]
-    arguments += ["--sampler=random", "--workers=2", *SETTINGS, "--epochs=400", "--stopping_step=500", "--seeds=0"]
+    arguments += ["--sampler=random", "--workers=2", *SETTINGS[:-1], "--epochs=400", "--stopping_step=500", "--seeds=0"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment

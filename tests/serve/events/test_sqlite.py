@@ -18,7 +18,7 @@ from gaterec.serve.events.store import DamagedError, Event, EventsError, EventSt
 from tests.serve.events.test_store import held
 from tests.support.servers import Running, serving
 
-QUICK = "from gaterec.serve.events import store as events; events.LOOK, events.LOST = 0.05, 0.2; from gaterec.cli import main; main()"
+QUICK = "from gaterec.serve.events import store as events; events.LOOK, events.LOST = 0.05, 0.2; from gaterec.cli.app import main; main()"
 """`gaterec` that looks at its store more often."""
 
 
