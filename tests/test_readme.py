@@ -1,5 +1,6 @@
 """What README and docs claim is there: the snippet runs, the commands parse, the files exist, generated pages are up to date."""
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -44,15 +45,22 @@ def test_a_shown_command_has_a_known_name_and_known_settings(command: str) -> No
 
 
 def test_the_files_of_the_maps_exist() -> None:
+    root = ROOT / "src" / "gaterec"
     for page in (ROOT / "README.md", ROOT / "docs" / "design.md"):
         (layout,) = re.findall(r"^    src/gaterec/\n(.*?)^    tests/", page.read_text(), re.DOTALL | re.MULTILINE)
         named = set(re.findall(r"[\w]+\.py", layout))
-        there = {path.name for path in (ROOT / "src" / "gaterec").rglob("*.py")}
         assert named
-        assert named <= there, f"{page.name} names files that are not there: {named - there}"
-        if page.name == "design.md":
-            kernels = {path.name for path in (ROOT / "src" / "gaterec" / "kernels").iterdir()}
-            assert there - named <= {"__init__.py"} | kernels, f"{page.name} lacks {there - named}"
+        assert named <= {path.name for path in root.rglob("*.py")}, page.name
+        assert set(re.findall(r"\b(\w+)/ ", layout)) >= {path.parent.name for path in root.glob("*/__init__.py")}, page.name
+
+
+def test_each_package_lists_its_files() -> None:
+    for init in (ROOT / "src" / "gaterec").glob("*/**/__init__.py"):
+        told = ast.get_docstring(ast.parse(init.read_text())) or ""
+        files = {path.name for path in init.parent.glob("*.py")} - {"__init__.py"}
+        folders = {f"{path.parent.name}/" for path in init.parent.glob("*/__init__.py")}
+        missing = {name for name in files | folders if name not in told}
+        assert not missing, f"the docstring of {init} lacks {missing}"
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -1,4 +1,10 @@
-"""The models: each file holds one encoder, with its settings above it. To add one: a file here and a line in MODELS."""
+"""The models: one file each, with its settings above it. To add one: a file here and a line in MODELS.
+
+encoder.py         the contract of all models
+state.py           the last events of some users, for cheap queries after new events
+hgn.py             the flagship
+sasrec.py · nextitnet.py · caser.py · gru4rec.py · gru4rec_plus.py · fpmc.py · bpr.py · item_knn.py · pop.py
+"""
 
 import importlib
 from typing import cast
