@@ -5,13 +5,11 @@ result = gaterec.run(model="HGN", dataset="ml-100k")
 print(result["test_result"])
 """
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gaterec._version import __version__
 
-__all__ = ["GaterecError", "__version__", "compare", "load", "prepare", "run", "tune"]
+__all__ = ["Client", "GaterecError", "__version__", "compare", "load", "prepare", "run", "tune"]
 
 if TYPE_CHECKING:
     from gaterec.errors import GaterecError
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from gaterec.experiments.run import run
     from gaterec.experiments.tune.tune import tune
     from gaterec.inference.recommender import load
+    from gaterec.serve.client import Client
 
 _PUBLIC = {
     "run": ("gaterec.experiments.run", "run"),
@@ -27,6 +26,7 @@ _PUBLIC = {
     "tune": ("gaterec.experiments.tune.tune", "tune"),
     "prepare": ("gaterec.experiments.run", "prepare_folder"),
     "load": ("gaterec.inference.recommender", "load"),
+    "Client": ("gaterec.serve.client", "Client"),
     "GaterecError": ("gaterec.errors", "GaterecError"),
 }
 
@@ -39,14 +39,3 @@ def __getattr__(name: str) -> Any:
 
     module, attribute = _PUBLIC[name]
     return getattr(importlib.import_module(module), attribute)
-
-
-class _Package(ModuleType):
-    """Python binds an imported submodule to its name in the package; where a function has that name, the function is what people mean."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in _PUBLIC or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

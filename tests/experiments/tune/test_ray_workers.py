@@ -169,7 +169,7 @@ def test_a_machine_that_does_not_see_the_data_gets_it(machines: Any, data: Path,
 
 def test_another_gaterec_on_a_machine_is_told(machines: Any, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = package.__version__
-    monkeypatch.setattr(package, "__version__", "9.9")
+    monkeypatch.setattr("gaterec.experiments.tune.ray_workers.__version__", "9.9")
     words = rf"^tool: a worker .* can't begin: .*gaterec {there} is installed here, and 9\.9 where the search is led; install the same$"
     with closing(Cluster(machines.address, data, 1, 0)) as cluster, pytest.raises(RunError, match=words):
         cluster.hire(0).answer(task(data))

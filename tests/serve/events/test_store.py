@@ -477,7 +477,7 @@ def test_a_database_that_acknowledges_before_the_disk_is_told_not_to(server: str
 def test_a_database_that_became_read_only_is_not_ready_until_it_can_be_written(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import psycopg
 
-    monkeypatch.setattr("gaterec.serve.events.LOOK", 1000.0)  # no connection from before is in use
+    monkeypatch.setattr("gaterec.serve.events.store.LOOK", 1000.0)  # no connection from before is in use
     store = open_store(server)
     with psycopg.connect(server, autocommit=True) as connection:
         try:

@@ -116,7 +116,7 @@ class OrderByTime:
 def apply_steps(passes: Iterable[PreprocessingStep], events: pl.DataFrame) -> pl.DataFrame:
     """One pass after the other, each once.
 
-    >>> apply_passes((KeepRatings(4), MinUserEvents(2), MinItemEvents(2)), events).rows()
+    >>> apply_steps((KeepRatings(4), MinUserEvents(2), MinItemEvents(2)), events).rows()
     [('ann', 'x', 5.0, 30), ('ann', 'x', 4.0, 20)]
     """
     return functools.reduce(lambda frame, one: one(frame), passes, events)
