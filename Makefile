@@ -1,5 +1,5 @@
 # make demo   set everything up, train HGN on a simulated log, show how good it is, what it recommends and why, and how to open the page
-# make test   set everything up and run the tests          make lint   ruff and mypy
+# make test   set everything up and run the tests          make lint   ruff, mypy, import-linter and codespell
 # make bench  the benchmarks (each prints a ratio)         make fuzz   10,000 mangled files and settings
 # make mutants  change the core line by line and list the changes that no test notices (hours; MUTANTS='gaterec.training.losses.*' for a part)
 PYTHON ?= python3
@@ -22,6 +22,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell README.md docs/*.md src tests benchmarks/*.py
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
