@@ -3,15 +3,10 @@
 GATEREC_FUZZ sets the number of examples over all tests here (300 by default).
 """
 
-import faulthandler
 import gzip
 import hashlib
 import io
-import os
 import string
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,7 +14,7 @@ from unittest.mock import patch
 import polars as pl
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gaterec.config.recbole_keys import REFUSED
@@ -30,11 +25,7 @@ from gaterec.data.filters import apply_filters
 from gaterec.data.readers.read import read_log
 from gaterec.errors import GaterecError
 from tests.support.commands import gaterec, write_log
-
-EXAMPLES = int(os.environ.get("GATEREC_FUZZ", "300"))
-DEADLINE = timedelta(seconds=5)
-HANG = 120
-"""After so many seconds in one example the process is ended: even one that hangs outside Python fails."""
+from tests.support.mangling import Change, a_result_or_a_clear_error, changes, fuzz, mangled, plain, values
 
 # -- what is mangled --------------------------------------------------------------------------------------------------------------
 
@@ -78,67 +69,8 @@ DATA = [
     Data(val_interval={"item_id": ["a", "b"]}, unload_col={"inter": ["rating"]}, rm_dup_inter="first"),
 ]
 
-NASTY = [
-    b"\0", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n", b"\n\n", b"\t", b",", b'"', b'""', b"\\", b":", b" ", b"nan", b"-inf", b"1e999", b"9" * 25,
-    b"-", b"0x1", b"1_000", b"2024-02-30", b"null", "\u202e\U0001f600".encode(), b"\xed\xa0\x80", b"x" * 1500, b"9" * 5000, b"PAR1", b"\x1f\x8b",
-]  # fmt: skip
-places = st.floats(0, 1)
-Change = Callable[[bytes], bytes]
-
-
-def _at(raw: bytes, place: float) -> int:
-    return int(place * len(raw))
-
-
-@st.composite
-def changes(draw: st.DrawFn) -> Change:
-    """One way to damage bytes."""
-    first, second = sorted((draw(places), draw(places)))
-    piece = draw(
-        st.sampled_from(NASTY) | st.binary(max_size=8) | st.text(max_size=8).map(lambda text: text.encode("utf-8", "surrogatepass"))
-    )
-    bit = draw(st.integers(0, 7))
-    kinds: list[Change] = [
-        lambda raw: raw[: _at(raw, first)],
-        lambda raw: raw[: _at(raw, first)] + raw[_at(raw, second) :],
-        lambda raw: raw[: _at(raw, first)] + piece + raw[_at(raw, first) :],
-        lambda raw: raw[: _at(raw, first)] + piece + raw[_at(raw, first) + len(piece) :],
-        lambda raw: raw[: _at(raw, second)] + raw[_at(raw, first) :],
-        lambda raw: raw[: _at(raw, first)] + bytes([raw[_at(raw, first)] ^ 1 << bit]) + raw[_at(raw, first) + 1 :] if first < 1 and raw else raw,
-    ]  # fmt: skip
-    return draw(st.sampled_from(kinds))
-
-
-def mangled(raw: bytes, how: list[Change]) -> bytes:
-    for change in how:
-        raw = change(raw)[:100_000]
-    return raw
-
 
 # -- what must hold ---------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def a_result_or_a_clear_error() -> Iterator[None]:
-    faulthandler.dump_traceback_later(HANG, exit=True)
-    try:
-        yield
-    except GaterecError as error:
-        message = str(error)
-        assert 0 < len(message.strip()) < 20_000, message
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-def fuzz(share: float) -> settings:
-    """A share of the examples."""
-    return settings(
-        max_examples=max(1, round(EXAMPLES * share)),
-        deadline=DEADLINE,
-        database=None,
-        print_blob=True,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
 
 
 def check_file(path: Path, raw: bytes, chosen: Data) -> None:
@@ -246,28 +178,7 @@ class Tiny(Section):
 
 
 KNOWN = [*Settings.model_fields, *Tiny.model_fields, *REFUSED]
-NESTED_KEYS = ["split", "LS", "RS", "TS", "group_by", "order", "mode", "valid", "test", "inter", "user", "item", "distribution", "max_norm"]
 names = st.sampled_from(KNOWN) | st.text(max_size=12)
-leaves = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.sampled_from([10**20, 10**4000, -(10**4000), float("inf"), float("nan"), -0.0])
-    | st.floats()
-    | st.text(max_size=20)
-    | st.sampled_from(
-        ["None", "~", "", "[5,inf)", "[5,", "(1,0]", "[nan,1]", "[1,2];", "NDCG@10", "NDCG@", "HIT@0", "uni100", "user", "token", "\\t"]
-    )
-    | st.binary(max_size=4)
-    | st.dates()
-)
-values = st.recursive(
-    leaves,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.tuples(inner, inner)
-    | st.dictionaries(st.sampled_from(NESTED_KEYS) | st.text(max_size=5) | st.integers(), inner, max_size=3),
-    max_leaves=8,
-)  # fmt: skip
 
 
 def check_settings(**sources: Any) -> None:
@@ -288,13 +199,6 @@ def test_mangled_dictionaries(chosen: dict[str, Any], flags: dict[str, Any]) -> 
 @given(value=values)
 def test_mangled_nested_settings(name: str, value: object) -> None:
     check_settings(config_dict={name: value})
-
-
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 @fuzz(0.1)

@@ -5,30 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gaterec.config.settings import Settings
-from gaterec.data.interactions import Interactions
-from gaterec.data.split import make_eval_queries, split_interactions
-from gaterec.evaluation.evaluate import evaluate
 from gaterec.evaluation.scorer import EncoderScorer
-from gaterec.models.encoder import SequenceEncoder
-from gaterec.models.pop import Pop, PopSettings
-from tests.support.histories import no_events, settings, training_counts
-from tests.training.test_trainer import CPU, planted, trainer
-
-
-def right_at_first(model: SequenceEncoder, interactions: Interactions, chosen: Settings) -> float:
-    split = split_interactions(interactions, chosen.eval_args)
-    cases = make_eval_queries(interactions, split, "test", "next")
-    score = EncoderScorer(model.eval(), interactions, chosen.MAX_ITEM_LIST_LENGTH, CPU)
-    figures = evaluate(score, interactions, cases, chosen, part="test", counts=training_counts(interactions, split)).figures
-    return figures["recall@1"]
-
-
-def pop_right_at_first(interactions: Interactions, chosen: Settings) -> float:
-    pop = Pop(len(interactions.users), len(interactions.items), 2, PopSettings())
-    pop.fit_counts(training_counts(interactions, split_interactions(interactions, chosen.eval_args)), no_events)
-    return right_at_first(pop, interactions, chosen)
-
+from tests.support.histories import settings
+from tests.support.training import CPU, planted, pop_right_at_first, right_at_first, trainer
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 LEARNED: list[dict[str, Any]] = [

@@ -11,7 +11,7 @@ from gaterec.config.resolve import parse_flags, parse_value, read_config_file, r
 from gaterec.config.section import Section
 from gaterec.errors import SettingsError
 from gaterec.experiments.run import run
-from tests.config.test_settings import config, refusal, resolved
+from tests.support.resolved import config, refusal, resolved
 
 # -- precedence -------------------------------------------------------------------------------------------------------------------
 

@@ -7,28 +7,9 @@ import pytest
 
 from gaterec.config.intervals import parse_intervals
 from gaterec.config.metric_names import METRICS, split_metric
-from gaterec.config.resolve import parse_flags, resolve
-from gaterec.config.settings import Settings
-from gaterec.errors import SettingsError
-from gaterec.models import MODELS, model_class
-
-
-def resolved(**sources: Any) -> Settings:
-    return resolve(lambda name: model_class(name).Settings, **sources)
-
-
-def refusal(**sources: Any) -> str:
-    """The one line with which the sources are refused."""
-    with pytest.raises(SettingsError) as caught:
-        resolved(**sources)
-    return str(caught.value)
-
-
-def config(tmp_path: Path, name: str, text: str) -> Path:
-    path = tmp_path / name
-    path.write_text(text, encoding="utf-8")
-    return path
-
+from gaterec.config.resolve import parse_flags
+from gaterec.models import MODELS
+from tests.support.resolved import config, refusal, resolved
 
 # -- what is refused --------------------------------------------------------------------------------------------------------------
 

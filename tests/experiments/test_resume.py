@@ -17,11 +17,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import CommandResult, gaterec_alone, start, write_log
+from tests.support.commands import LIGHT, CommandResult, gaterec_alone, start, write_log
 
 PLAIN = "from gaterec.cli.app import main; main()"
-PROGRAM = f"import gaterec.io.html; gaterec.io.html._chart_library = lambda: ''; {PLAIN}"
-"""The command line, but for the JavaScript of the charts, which takes over a second to bundle and is the same in every run."""
+PROGRAM = LIGHT + PLAIN
 
 SETTINGS = ("--epochs=150", "--stopping_step=150", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--dropout=0.2", "--loss_type=BPR")
 MOMENTS = 20

@@ -15,7 +15,7 @@ from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.training.losses import sampled_softmax
 from tests.support.commands import write_log
-from tests.test_contract import ITEMS, histories, make
+from tests.support.models import ITEMS, histories, make
 
 KNOWING = [name for name in MODELS if type(make(name)).user_table is not SequenceEncoder.user_table]
 """The models that know people by vectors which may be given."""

@@ -7,7 +7,7 @@ import torch
 from gaterec.inference.query_cache import QueryCache
 from gaterec.inference.users import Histories, Person
 from gaterec.models.hgn import HGN
-from tests.models.test_state import L, anew, hgn
+from tests.support.models import L, anew, hgn
 
 
 @pytest.fixture

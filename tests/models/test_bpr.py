@@ -16,7 +16,7 @@ from gaterec.models.pop import Pop, PopSettings
 from gaterec.training.step import draw_negatives
 from tests.support.commands import write_log
 from tests.support.histories import histories, no_events, settings
-from tests.training.test_trainer import trainer
+from tests.support.training import trainer
 
 
 def two_tastes(people: int = 60, items: int = 10) -> Interactions:

@@ -4,8 +4,7 @@ import torch
 
 from gaterec.models.fpmc import FPMC, FPMCSettings
 from tests.support.histories import settings
-from tests.test_learning import pop_right_at_first, right_at_first
-from tests.training.test_trainer import planted, trainer
+from tests.support.training import planted, pop_right_at_first, right_at_first, trainer
 
 
 def test_scores_are_taste_and_what_follows_the_last_item() -> None:

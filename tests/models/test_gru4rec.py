@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from gaterec.data.interactions import Interactions
 from gaterec.models.gru4rec import GRU4Rec, GRU4RecSettings
 from tests.support.histories import histories, settings
-from tests.test_learning import pop_right_at_first, right_at_first
-from tests.training.test_trainer import trainer
+from tests.support.training import pop_right_at_first, right_at_first, trainer
 
 
 def step_by_step(model: GRU4Rec, items: Tensor, layers: int) -> Tensor:

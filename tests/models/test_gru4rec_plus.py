@@ -8,8 +8,7 @@ import torch
 from gaterec.models.gru4rec import GRU4Rec, GRU4RecSettings
 from gaterec.models.gru4rec_plus import GRU4RecPlus, GRU4RecPlusSettings
 from tests.support.histories import settings
-from tests.test_learning import pop_right_at_first, right_at_first
-from tests.training.test_trainer import planted, trainer
+from tests.support.training import planted, pop_right_at_first, right_at_first, trainer
 
 
 def test_the_network_is_gru4recs() -> None:

@@ -2,31 +2,14 @@
 
 import pytest
 import torch
-from torch import Tensor
 
 from gaterec.models import MODELS
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.models.hgn import HGN, HGNState
+from gaterec.models.hgn import HGNState
 from gaterec.models.state import SequenceState
-from tests.test_contract import ITEMS, make
+from tests.support.models import ITEMS, L, anew, hgn, make
 
-L = 4
 OFF = ("user_term", "feature_gate", "instance_gate", "item_item", "item_bias")
-
-
-def anew(model: SequenceEncoder, user: int, events: list[int]) -> Tensor:
-    """(D,) the query behind the last event, by the definition."""
-    queries: Tensor = model(torch.tensor([user]), torch.tensor([events[-L:]]))
-    return queries[0, -1]
-
-
-@torch.no_grad()
-def hgn(**changes: object) -> HGN:
-    torch.manual_seed(1)
-    model = HGN(5, ITEMS, L, HGN.Settings.model_validate({"embedding_size": 6, **changes})).double().eval()
-    for parameter in model.parameters():
-        parameter.add_(0.5 * torch.randn_like(parameter) * (parameter != 0))
-    return model
 
 
 @torch.no_grad()

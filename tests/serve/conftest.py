@@ -1,6 +1,6 @@
 """A trained run to serve, and a server in this process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,7 @@ from gaterec.serve.events.store import open_store
 from gaterec.serve.metrics import Metrics
 from gaterec.serve.reloading import Live
 from gaterec.serve.service import Service
-from tests.support.servers import train
-
-Make = Callable[..., TestClient]
+from tests.support.servers import Make, train
 
 
 @pytest.fixture(scope="session")

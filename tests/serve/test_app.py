@@ -16,8 +16,8 @@ from gaterec.serve.events.store import Event, EventsError, open_store
 from gaterec.serve.metrics import Metrics
 from gaterec.serve.reloading import Live
 from gaterec.serve.service import Service
-from tests.serve.conftest import Make
 from tests.support import postgres
+from tests.support.servers import Make, problem
 
 
 def items(answer: httpx.Response) -> list[str]:
@@ -27,14 +27,6 @@ def items(answer: httpx.Response) -> list[str]:
 
 def recommend(client: TestClient, **asked: Any) -> list[str]:
     return items(client.post("/recommend", json=asked))
-
-
-def problem(answer: httpx.Response, status: int, name: str) -> str:
-    """The detail of a problem, which must be one of that status and name."""
-    content = answer.json()
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert (answer.status_code, content["status"], content["type"]) == (status, status, f"urn:gaterec:problem:{name}"), content
-    return str(content["detail"])
 
 
 def test_the_server_recommends_what_the_run_recommends(client: TestClient, run_folder: Path) -> None:

@@ -10,8 +10,7 @@ from starlette.testclient import TestClient
 
 from gaterec.serve.metrics import Metrics
 from gaterec.serve.middleware import RequestGuard
-from tests.serve.conftest import Make
-from tests.serve.test_app import problem
+from tests.support.servers import Make, problem
 
 TOKEN = "a-token-that-nobody-guesses"
 ALMOST = [f"Bearer {token}" for token in (TOKEN[:-1], TOKEN[:1], TOKEN[1:], TOKEN + "s", TOKEN.upper(), TOKEN.title(), f"{TOKEN} {TOKEN}")]

@@ -17,9 +17,7 @@ from gaterec.errors import RunError
 from gaterec.io.files import read_tensors, write_tensors
 from gaterec.serve.client import Client, ServerError
 from gaterec.serve.reloading import Live, read
-from tests.serve.conftest import Make
-from tests.serve.test_app import problem
-from tests.support.servers import serving
+from tests.support.servers import Make, problem, serving
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from gaterec.cli.app import main
 TINY = ("--epochs=2", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5")
 """Settings with which a run takes no time."""
 
+LIGHT = "import gaterec.io.html; gaterec.io.html._chart_library = lambda: ''; "
+"""Python that leaves the JavaScript of the charts out of pages: bundling it takes a process longer than the rest."""
+
 
 class CommandResult(NamedTuple):
     """What a command left."""

@@ -1,13 +1,15 @@
 """A run to serve, and `gaterec serve` as a process of its own."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import polars as pl
+from starlette.testclient import TestClient
 
 import gaterec
 from tests.support.commands import start, write_log
@@ -55,3 +57,14 @@ def serving(folder: Path, events: Path | str, *options: object, **process_option
     finally:
         process.kill()
         process.communicate(timeout=30)
+
+
+def problem(answer: httpx.Response, status: int, name: str) -> str:
+    """The detail of a problem, which must be one of that status and name."""
+    content = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.status_code, content["status"], content["type"]) == (status, status, f"urn:gaterec:problem:{name}"), content
+    return str(content["detail"])
+
+
+Make = Callable[..., TestClient]

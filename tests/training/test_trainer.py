@@ -10,64 +10,26 @@ import torch
 from torch import Tensor
 from torch.utils import deterministic
 
-from gaterec.config.settings import LOSSES, Settings
+from gaterec.config.settings import LOSSES
 from gaterec.data.batches import Batch, TrainingBatches
 from gaterec.data.interactions import Interactions
 from gaterec.data.split import split_interactions
 from gaterec.errors import RunError, SettingsError
-from gaterec.models import model_class
-from gaterec.models.encoder import SequenceEncoder
 from gaterec.training.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, top1_max
 from gaterec.training.negative_sampling import NegativeSampler
 from gaterec.training.optimizers import rate_factor
 from gaterec.training.reproducibility import hash_seed, pick_device, reproducible
 from gaterec.training.states import load_state, save_state
 from gaterec.training.step import batch_loss
-from gaterec.training.trainer import Figures, Trainer, TrainingState, without_effect
+from gaterec.training.trainer import Figures, Trainer, without_effect
 from tests.support.histories import histories, random_histories, settings, training_counts
+from tests.support.training import CPU, make_model, trainer
 
-CPU = torch.device("cpu")
 SMALL = {"embedding_size": 8, "MAX_ITEM_LIST_LENGTH": 3, "train_batch_size": 100, "learning_rate": 0.01, "epochs": 3}
-
-
-def planted(people: int = 150, items: int = 20, length: int = 9, apart: int = 1) -> Interactions:
-    """Of events so far apart the later is the next item, after the last item the first; all items are equally popular."""
-    starts = np.random.default_rng(0).integers(0, items, (people, apart))
-    place, step = np.arange(length) % apart, np.arange(length) // apart
-    return histories(*(((start[place] + step) % items + 1).tolist() for start in starts), catalogue=items)
 
 
 def noise() -> Interactions:
     return random_histories(30, 20, 12, shortest=4)
-
-
-def make_model(interactions: Interactions, chosen: Settings) -> SequenceEncoder:
-    torch.manual_seed(chosen.seed % 2**63)
-    kind = model_class(chosen.model)
-    return kind(len(interactions.users), len(interactions.items), chosen.MAX_ITEM_LIST_LENGTH, chosen.model_settings)
-
-
-def trainer(
-    interactions: Interactions,
-    chosen: Settings,
-    state: TrainingState | None = None,
-    validate: Callable[[], Figures] | None = None,
-    model: SequenceEncoder | None = None,
-) -> Trainer:
-    split = split_interactions(interactions, chosen.eval_args)
-    batches = TrainingBatches(
-        interactions,
-        split,
-        window=chosen.MAX_ITEM_LIST_LENGTH,
-        full_context=model_class(chosen.model).full_context,
-        batch_size=chosen.train_batch_size,
-        next_items=chosen.next_items,
-        shuffle=chosen.shuffle,
-        seed=chosen.seed,
-    )
-    how = chosen.negatives
-    sampler = NegativeSampler(training_counts(interactions, split), how.alpha if how.distribution == "popularity" else None)
-    return Trainer(model or make_model(interactions, chosen), batches, sampler, validate, chosen, state)
 
 
 def trained(interactions: Interactions, **values: Any) -> Trainer:

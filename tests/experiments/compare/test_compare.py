@@ -20,12 +20,11 @@ from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.experiments.compare import run_process as cells
 from gaterec.io import processes
 from gaterec.io.files import only_one
-from tests.experiments.test_run_page import Page
+from tests.support.commands import LIGHT, gaterec_alone, write_log
 from tests.support.commands import gaterec as command
-from tests.support.commands import gaterec_alone, write_log
 from tests.support.histories import settings
+from tests.support.pages import Page
 
-LIGHT = "import gaterec.io.html; gaterec.io.html._chart_library = lambda: ''; "  # reading the charts' library takes a process longer than the rest
 CHILD = processes._START.replace("from MODULE", f"{LIGHT}from MODULE")
 SLOW = CHILD.replace(
     LIGHT,

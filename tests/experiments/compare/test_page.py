@@ -9,8 +9,8 @@ import gaterec.io.html
 from gaterec.evaluation.slices import SliceRow
 from gaterec.experiments.compare.page import render
 from gaterec.experiments.compare.results import ComparisonResults
-from tests.experiments.test_run_page import EVIL, Page
 from tests.support.findings import findings, outcome
+from tests.support.pages import EVIL, Page
 
 VALUES = (("A", 0.25), ("B", 0.5), ("C", 0.125), ("E", 0.0625))
 

@@ -13,7 +13,7 @@ import gaterec.io.html
 from gaterec.experiments.tune.page import CURVES, FIFTHS, Axis, best_so_far, render
 from gaterec.experiments.tune.trials import Search
 from gaterec.io.html import write_page
-from tests.experiments.test_run_page import CHROMIUM, EVIL, Page, browsed, drawings
+from tests.support.pages import CHROMIUM, EVIL, Page, browsed, drawings
 from tests.support.searches import search, trial
 
 STRANGE: list[Any] = [None, [1, None], {"a": EVIL}, EVIL, "\"quo'te[0].x\\", "x" * 5000, True, 1]

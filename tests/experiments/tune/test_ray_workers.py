@@ -22,10 +22,9 @@ from gaterec.errors import RunError, SettingsError
 from gaterec.experiments.tune import ray_workers
 from gaterec.experiments.tune.ray_workers import Cluster, RayWorker, RemoteTrialRunner
 from gaterec.experiments.tune.workers import TrialFailedError, TrialRunner, WorkerLostError
-from tests.experiments.compare.test_compare import LIGHT
-from tests.experiments.tune.test_workers import messages, task
-from tests.support.commands import CommandResult, gaterec, start, write_log
+from tests.support.commands import LIGHT, CommandResult, gaterec, start, write_log
 from tests.support.histories import settings
+from tests.support.workers import messages, task
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")

@@ -16,9 +16,9 @@ from gaterec.config.resolve import MAX_CONFIG_BYTES, parse_value
 from gaterec.errors import SettingsError
 from gaterec.experiments.tune.search_space import EXPECTED, MOST_STEPS, Choice, Range, Space, check_space, read_space
 from gaterec.models import MODELS
-from tests.config.test_settings import resolved
-from tests.test_fuzz import Change, a_result_or_a_clear_error, changes, fuzz, mangled, plain
-from tests.test_fuzz import values as odd_values
+from tests.support.mangling import Change, a_result_or_a_clear_error, changes, fuzz, mangled, plain
+from tests.support.mangling import values as odd_values
+from tests.support.resolved import resolved
 
 EXAMPLE = """\
 learning_rate choice [0.01,0.001]

@@ -8,7 +8,7 @@ import pytest
 
 from gaterec.experiments.tune.tables import chosen_text, frame, hyper_result, setting_text, text_rows
 from gaterec.io.files import write_parquet
-from tests.experiments.test_run_page import EVIL
+from tests.support.pages import EVIL
 from tests.support.searches import search, trial
 
 

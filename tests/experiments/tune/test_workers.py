@@ -13,11 +13,10 @@ import gaterec.experiments.resume
 from gaterec.data.prepared import prepare_log, write_prepared
 from gaterec.experiments.run import run
 from gaterec.experiments.setup import prepare
-from gaterec.experiments.tune.workers import LocalWorker, Message, Task, TrialFailedError, TrialRunner, Worker, WorkerLostError, shares
+from gaterec.experiments.tune.workers import LocalWorker, Task, TrialFailedError, TrialRunner, WorkerLostError, shares
 from tests.support.commands import write_log
 from tests.support.histories import settings
-
-CHANGES = {"embedding_size": 4, "MAX_ITEM_LIST_LENGTH": 5, "epochs": 3, "show_progress": False, "state": "WARNING"}
+from tests.support.workers import CHANGES, messages, task
 
 
 @pytest.fixture
@@ -26,19 +25,6 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     own = settings(dataset=str(write_log(tmp_path / "log.csv")))
     write_prepared(prepare_log(own.dataset, own), own, tmp_path / "data")
     return tmp_path / "data"
-
-
-def task(data: Path, timed: bool = False, **changes: Any) -> Message:
-    own = settings(dataset=str(data), **{**CHANGES, **changes})
-    return {"begin": Task(own.as_dict(), str(data.parent / "trials" / "0"), timed).as_json()}
-
-
-def messages(workshop: TrialRunner | Worker, first: Message) -> list[Message]:
-    """All of a trial."""
-    found = [workshop.answer(first)]
-    while "epoch" in found[-1]:
-        found.append(workshop.answer({"go": True}))
-    return found
 
 
 @pytest.mark.parametrize("timed", [True, False])

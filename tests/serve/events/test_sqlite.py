@@ -15,8 +15,8 @@ import pytest
 from gaterec.serve.events.database import mark
 from gaterec.serve.events.sqlite import NAMES, SCHEMA, SqliteDatabase
 from gaterec.serve.events.store import DamagedError, Event, EventsError, EventStore, open_store
-from tests.serve.events.test_store import held
 from tests.support.servers import Running, serving
+from tests.support.stores import held
 
 QUICK = "from gaterec.serve.events import store as events; events.LOOK, events.LOST = 0.05, 0.2; from gaterec.cli.app import main; main()"
 """`gaterec` that looks at its store more often."""

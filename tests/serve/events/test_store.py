@@ -19,6 +19,7 @@ from gaterec.serve.events import sqlite as sqlite_events
 from gaterec.serve.events.sqlite import PARTS, SCHEMA, SqliteDatabase
 from gaterec.serve.events.store import DamagedError, Deleted, Event, EventError, EventsError, EventStore, StoreBusy, open_store
 from tests.support import postgres
+from tests.support.stores import held
 
 KILLS = int(os.environ.get("GATEREC_KILLS", "5"))
 """How often a process is killed while it adds events; 50 is what docs/serving.md tells of."""
@@ -58,20 +59,6 @@ def counted(store: EventStore, expected: int) -> None:
     while (found := store.count()) != expected and time.monotonic() < end:
         time.sleep(0.01)
     assert found == expected
-
-
-def held(store: EventStore) -> tuple[threading.Event, threading.Thread]:
-    """A writer that does nothing until told; and who waits for that."""
-    begun, go = threading.Event(), threading.Event()
-
-    def wait(connection: Any) -> None:
-        begun.set()
-        go.wait(30)
-
-    thread = threading.Thread(target=lambda: store._errand(wait))
-    thread.start()
-    assert begun.wait(30)
-    return go, thread
 
 
 def commits(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -4,39 +4,13 @@ import inspect
 
 import pytest
 import torch
-from torch import Tensor
 
 from gaterec.errors import SettingsError
 from gaterec.io.files import read_tensors, write_tensors
 from gaterec.models import MODELS, model_class
 from gaterec.models.encoder import SequenceEncoder, masked_bias
 from gaterec.training.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, top1_max
-
-USERS, ITEMS, LENGTH = 7, 23, 40
-
-
-def window_of(name: str) -> int:
-    """L: a tenth of the rows, or as long as they are for models that see the whole row."""
-    return LENGTH if model_class(name).full_context else 4
-
-
-def make(name: str) -> SequenceEncoder:
-    """A model in evaluation mode whose weights are far from their start, save the rows of padding and of the unknown person."""
-    torch.manual_seed(0)
-    kind = model_class(name)
-    model = kind(USERS, ITEMS, window_of(name), kind.Settings())
-    users, items = histories()
-    model.fit_counts(torch.arange(ITEMS) % 5, lambda: (users.repeat_interleave(LENGTH), items.flatten()))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter) * (parameter != 0))
-    return model.eval()
-
-
-def histories() -> tuple[Tensor, Tensor]:
-    items = torch.randint(1, ITEMS, (5, LENGTH), generator=torch.Generator().manual_seed(1))
-    return torch.arange(5), items
-
+from tests.support.models import ITEMS, LENGTH, USERS, histories, make, window_of
 
 each_model = pytest.mark.parametrize("name", MODELS)
 each_product = pytest.mark.parametrize("name", [name for name in MODELS if model_class(name).dot_product])
