@@ -15,7 +15,7 @@ from gaterec.config.resolve import parse_flags, resolve
 from gaterec.models import model_class
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
 def commands() -> list[str]:
