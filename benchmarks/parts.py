@@ -7,8 +7,9 @@ from statistics import median
 
 from benchmarks.harness import Benchmark, Options, Row, Skipped, timed
 from benchmarks.training import Training, product_floor, settings_for
+from gaterec.training.losses import LOSSES
 from gaterec.training.reproducibility import reproducible
-from gaterec.training.step import LOSS_OF, Step
+from gaterec.training.trainer import loss_arguments
 
 DATASET = "ml-100k"
 
@@ -55,8 +56,8 @@ def _epoch(training: Training, number: int) -> dict[str, float]:
             queries = model(batch.users, batch.items).flatten(0, 1).index_select(0, batch.positions)
             lap("gates, forward")
             apart = queries.detach().requires_grad_()
-            step = Step(apart, batch, model, settings, trainer.sampler, trainer.plan.by_row)
-            LOSS_OF[settings.loss_type](step, apart, batch.targets, *model.item_table()).backward()  # type: ignore[no-untyped-call]
+            arguments = loss_arguments(apart, batch, model, settings, trainer.sampler, trainer.plan.by_row)
+            LOSSES[settings.loss_type].function(**arguments).backward()  # type: ignore[no-untyped-call]
             lap("loss, forward and backward")
             queries.backward(apart.grad)
             lap("gates, backward")

@@ -10,6 +10,7 @@ SOURCE = Path(gaterec.__file__).parent
 TESTED_ELSEWHERE = {
     "client.py": "serve/test_client.py",
     "config/intervals.py": "config/test_settings.py",
+    "config/loss_names.py": "training/test_losses.py",
     "config/metric_names.py": "config/test_settings.py",
     "config/section.py": "config/test_resolve.py",
     "data/datasets/publishers.py": "data/datasets/test_registry.py",
@@ -30,7 +31,6 @@ TESTED_ELSEWHERE = {
     "serve/problems.py": "serve/test_app.py",
     "training/reproducibility.py": "training/test_trainer.py",
     "training/states.py": "training/test_trainer.py",
-    "training/step.py": "training/test_trainer.py",
 }
 """Files whose behavior is tested with that of the file which uses them."""
 

@@ -13,7 +13,7 @@ from gaterec.errors import SettingsError
 from gaterec.experiments.setup import make_trainer, prepare
 from gaterec.models.bpr import BPR, BPRSettings
 from gaterec.models.pop import Pop, PopSettings
-from gaterec.training.step import draw_negatives
+from gaterec.training.negative_sampling import draw_negatives
 from tests.support.commands import write_log
 from tests.support.histories import histories, no_events, settings
 from tests.support.training import trainer

@@ -1,14 +1,24 @@
 """Losses against plain lines, their level at equal scores, and their gradients."""
 
+import inspect
 import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gaterec.training.losses import bpr, bpr_max, cross_entropy, gbce, sampled_softmax, top1_max
+import gaterec
+from gaterec.config import loss_names
+from gaterec.config.loss_names import FULL_LOSSES, SHARED_NEGATIVES, Loss
+from gaterec.errors import SettingsError
+from gaterec.training.losses import LOSSES, bpr, bpr_max, cross_entropy, gbce, loss, sampled_softmax, top1_max
 from gaterec.training.negative_sampling import NegativeSampler
+from tests.support.commands import write_log
+from tests.support.histories import settings
 
 N, V, D = 6, 9, 4
 
@@ -311,3 +321,89 @@ def test_gradients_are_those_of_finite_differences(targets: Tensor) -> None:
     negatives = items(*targets.shape, 2, seed=4)
     assert torch.autograd.gradcheck(lambda q, w, b: cross_entropy(q, targets, w, b), inputs)
     assert torch.autograd.gradcheck(lambda q, w, b: bpr(q, targets, negatives, w, b), inputs)
+
+
+# The registry
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(loss_names, "LOSS_NAMES", list(loss_names.LOSS_NAMES))
+    tables: tuple[Any, ...] = (LOSSES, FULL_LOSSES, SHARED_NEGATIVES)
+    before = [table.copy() for table in tables]
+    yield
+    for table, content in zip(tables, before, strict=True):
+        table.clear()
+        table.update(content)
+
+
+def run_tiny(tmp_path: Path, **chosen: Any) -> Any:
+    tiny = {"epochs": 2, "embedding_size": 4, "MAX_ITEM_LIST_LENGTH": 5, "learning_rate": 0.05, "state": "ERROR", "show_progress": False}
+    log = write_log(tmp_path / "a.csv", people=20)
+    return gaterec.run(dataset=log, config_dict={**tiny, "checkpoint_dir": str(tmp_path / "saved"), **chosen})
+
+
+def test_the_names_in_the_settings_are_those_of_the_registry() -> None:
+    assert list(LOSSES) == list(get_args(Loss)) == loss_names.LOSS_NAMES
+    assert {name for name, found in LOSSES.items() if found.negatives == "none"} == FULL_LOSSES
+    assert {name for name, found in LOSSES.items() if found.negatives == "shared"} == set(SHARED_NEGATIVES)
+
+
+def test_a_loss_from_outside_trains_a_run(tmp_path: Path, registry: None) -> None:
+    shapes = set()
+
+    @loss("hinge", shared_negatives=7)
+    def hinge(queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor) -> Tensor:
+        shapes.add(tuple(negatives.shape))
+        right = (queries[:, None] * weight[targets]).sum(2)  # (N, K)
+        wrong = queries @ weight[negatives].T  # (N, S)
+        real = targets > 0
+        return ((1 - right[:, :, None] + wrong[:, None]).relu().mean(2) * real).sum() / real.sum()
+
+    found = run_tiny(tmp_path, loss_type="hinge")
+    assert found["settings"]["loss_type"] == "hinge"
+    assert found["epochs"][1]["loss"] < found["epochs"][0]["loss"]
+    assert shapes == {(7,)}
+    given = [settings(loss_type="hinge", train_neg_sample_args=how).negatives for how in ({"alpha": 0.5}, {"sample_num": 3})]
+    assert [negatives.sample_num for negatives in given] == [7, 3]
+    with pytest.raises(SettingsError, match="hinge draws its negatives once for all targets of a step, so nobody's own items"):
+        settings(loss_type="hinge", negatives_may_be_own=False)
+    with pytest.raises(SettingsError, match="expected 'CE', 'BPR', 'SSM', 'gBCE', 'BPRmax', 'TOP1max' or 'hinge', found 'hing'"):
+        settings(loss_type="hing")
+
+
+@pytest.mark.parametrize("own_negatives", [False, True])
+def test_a_loss_gets_what_its_parameters_name(own_negatives: bool, tmp_path: Path, registry: None) -> None:
+    """A copy of one of gaterec's own under another name, with the parameters in another order, ends with the same metrics."""
+    model, copied = ("BPR", bpr) if own_negatives else ("CE", cross_entropy)
+
+    def mine(weight: Tensor, bias: Tensor | None, targets: Tensor, queries: Tensor, **others: Any) -> Tensor:
+        return copied(queries=queries, targets=targets, weight=weight, bias=bias, **others)
+
+    parameters = [*inspect.signature(mine).parameters.values()][:-1]
+    parameters += [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("negatives", "sparse") if own_negatives]
+    mine.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    loss("mine", own_negatives=own_negatives)(mine)
+    by_name = {name: run_tiny(tmp_path, loss_type=name, train_neg_sample_args={"sample_num": 2}) for name in ("mine", model)}
+    assert by_name["mine"]["test_result"] == by_name[model]["test_result"]
+    assert [epoch["loss"] for epoch in by_name["mine"]["epochs"]] == [epoch["loss"] for epoch in by_name[model]["epochs"]]
+
+
+def test_a_name_means_one_loss(registry: None) -> None:
+    def mine(queries: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    with pytest.raises(
+        ValueError, match=r"loss 'CE': is registered already, by gaterec\.training\.losses\.cross_entropy; choose another name"
+    ):
+        loss("CE")(mine)
+    with pytest.raises(ValueError, match=r"loss 'SSM': draws its negatives otherwise than gaterec\.config\.loss_names says"):
+        loss("SSM", shared_negatives=5)(sampled_softmax)
+    with pytest.raises(ValueError, match="loss 'mine': expected own_negatives or shared_negatives, found both"):
+        loss("mine", own_negatives=True, shared_negatives=5)
+    assert "mine" not in LOSSES
+    for count in (5, 6):  # the cell of a notebook is run again
+        loss("mine", shared_negatives=count)(mine)
+        assert SHARED_NEGATIVES["mine"] == count
+    assert loss_names.LOSS_NAMES.count("mine") == 1

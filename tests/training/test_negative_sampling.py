@@ -8,8 +8,7 @@ from gaterec.config.settings import NegativeSampling
 from gaterec.data.batches import Batch
 from gaterec.errors import DataError
 from gaterec.models.hgn import HGN, HGNSettings
-from gaterec.training.negative_sampling import NegativeSampler, own_items
-from gaterec.training.step import draw_negatives
+from gaterec.training.negative_sampling import NegativeSampler, draw_negatives, own_items
 from tests.support.histories import all_for_training, histories, training_counts
 
 COUNTS = torch.tensor([99, 5, 0, 20, 1, 74])  # padding's own count is not looked at

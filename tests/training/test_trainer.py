@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import deterministic
 
-from gaterec.config.settings import LOSSES
+from gaterec.config.loss_names import Loss
 from gaterec.data.batches import Batch, TrainingBatches
 from gaterec.data.interactions import Interactions
 from gaterec.data.split import split_interactions
@@ -20,8 +20,7 @@ from gaterec.training.negative_sampling import NegativeSampler
 from gaterec.training.optimizers import rate_factor
 from gaterec.training.reproducibility import hash_seed, pick_device, reproducible
 from gaterec.training.states import load_state, save_state
-from gaterec.training.step import batch_loss
-from gaterec.training.trainer import Figures, Trainer, without_effect
+from gaterec.training.trainer import Figures, Trainer, batch_loss, without_effect
 from tests.support.histories import histories, random_histories, settings, training_counts
 from tests.support.training import CPU, make_model, trainer
 
@@ -88,7 +87,7 @@ def test_the_loss_of_a_batch_is_what_the_settings_ask_for_and_the_penalty() -> N
     split = split_interactions(interactions, settings().eval_args)
     (batch,) = TrainingBatches(interactions, split, window=3, batch_size=10**6).epoch(1)
     sampler = NegativeSampler(training_counts(interactions, split))
-    for loss in get_args(LOSSES):
+    for loss in get_args(Loss):
         negatives_of = {} if loss == "CE" else {"train_neg_sample_args": {"sample_num": 4}}
         chosen = settings(**SMALL, loss_type=loss, reg_weight=[0.1, 0.2], gbce_t=0.4, bprmax_reg=0.3, **negatives_of)
         model = make_model(interactions, chosen)
@@ -427,7 +426,7 @@ def test_long_gradients_are_cut_to_max_norm() -> None:
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
-@pytest.mark.parametrize("loss", get_args(LOSSES))
+@pytest.mark.parametrize("loss", get_args(Loss))
 def test_mixed_precision_trains_and_stays_finite(loss: str, pooling: str) -> None:
     exact = trained(noise(), loss_type=loss, pooling_type=pooling)
     mixed = trained(noise(), loss_type=loss, pooling_type=pooling, enable_amp=True)

@@ -17,11 +17,12 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from gaterec.config.loss_names import FULL_LOSSES, SHARED_NEGATIVES
 from gaterec.config.paths import check_regular, read_text
 from gaterec.config.presets import KINDS, bundle
 from gaterec.config.recbole_keys import RECBOLE_MODELS, REFUSED, REPLACED, SYNONYMS, WITHOUT_MEANING, changes_nothing
 from gaterec.config.section import Section
-from gaterec.config.settings import SHARED_NEGATIVES, Data, Environment, Evaluation, Settings, Training, none_word
+from gaterec.config.settings import Data, Environment, Evaluation, Settings, Training, none_word
 from gaterec.errors import SettingsError, short
 
 MAX_CONFIG_BYTES = 1_000_000
@@ -373,9 +374,9 @@ def resolve_sources(model_settings: Callable[[str], type[Section]], sources: Seq
         problems.append(f"{origin['loss_type']}: loss_type: {_chosen(values)} is counted and not trained, so no loss fits it; leave it out")
     usually = dict(own.general) if own is not None else {}
     loss = values.get("loss_type")
-    if loss == "CE":
-        usually.pop("train_neg_sample_args", None)  # they were for the model's own loss, and CE draws none
-    if str(loss) in {"CE", *SHARED_NEGATIVES}:
+    if str(loss) in FULL_LOSSES:
+        usually.pop("train_neg_sample_args", None)  # they were for the model's own loss, and this one draws none
+    if str(loss) in FULL_LOSSES or str(loss) in SHARED_NEGATIVES:
         usually.pop("negatives_may_be_own", None)  # no negatives, or negatives that a step shares, so that no user's own can be excluded
     values = {**usually, **values}
     general = {name: value for name, value in values.items() if name in Settings.model_fields and name != "model_settings"}

@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator, model_validator
 
 from gaterec.config.intervals import parse_intervals
+from gaterec.config.loss_names import SHARED_NEGATIVES, Loss, known_loss
 from gaterec.config.metric_names import SMALLER_IS_BETTER, Metric, _metrics_named, split_metric
 from gaterec.config.section import Section
 from gaterec.errors import short
@@ -255,16 +256,11 @@ class ClipGradNorm(Section):
     norm_type: float = Field(2.0, gt=0, description="which norm")
 
 
-LOSSES = Literal["CE", "BPR", "SSM", "gBCE", "BPRmax", "TOP1max"]
-SHARED_NEGATIVES = {"SSM": 1024, "gBCE": 256, "BPRmax": 2048, "TOP1max": 2048}
-"""The losses whose negatives are drawn once a step for all of its targets -> how many, unless sample_num is given."""
-
-
 class Training(Section):
     recipe: Annotated[str | None, BeforeValidator(none_word)] = Field(
         None, description="settings under one name, which any other source changes; `gaterec recipes` lists them"
     )
-    loss_type: LOSSES = Field(
+    loss_type: Annotated[Loss, PlainValidator(known_loss)] = Field(
         "CE",
         description="CE: cross-entropy over the whole catalogue; BPR: each target against negatives of its own; SSM (sampled softmax), gBCE, BPRmax and TOP1max: against negatives that a step shares; docs/losses.md",
     )

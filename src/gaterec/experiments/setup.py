@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gaterec.config.loss_names import FULL_LOSSES
 from gaterec.config.settings import Settings
 from gaterec.data.batches import TrainingBatches
 from gaterec.data.datasets.simulate import Simulation, simulate
@@ -74,7 +75,7 @@ def make_trainer(settings: Settings, prepared: Prepared, device: torch.device, s
     model = make_model(settings, prepared, device)
     counts = prepared.counts.to(device)
     negatives = settings.negatives
-    own = None if settings.negatives_may_be_own or settings.loss_type == "CE" else own_items(interactions, split).to(device)
+    own = None if settings.negatives_may_be_own or settings.loss_type in FULL_LOSSES else own_items(interactions, split).to(device)
     sampler = NegativeSampler(counts, negatives.alpha if negatives.distribution == "popularity" else None, own)
     score = scorer_for(model, settings, prepared, device)
 

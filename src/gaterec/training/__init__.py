@@ -1,3 +1,3 @@
-"""Training: trainer.py (epochs, early stopping), step.py (a batch's loss), losses.py, negative_sampling.py, optimizers.py, row_adam.py (Adam by row),
+"""Training: trainer.py (epochs, a batch's loss, early stopping), losses.py (and their registry), negative_sampling.py, optimizers.py, row_adam.py (Adam by row),
 reproducibility.py (seeds), states.py (resume), estimate.py (how long it takes), loggers.py (TensorBoard, Weights & Biases).
 """

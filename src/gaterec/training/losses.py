@@ -8,18 +8,92 @@ and return the mean over all targets, a scalar. Those that look at a few items a
     negatives: items that should score lower, (N, K, S) for each target its own, or (S,) shared by all
     sparse: whether the gradients of weight and bias hold the rows of these items alone
 
+To add a loss, decorate a function with `loss`, here or in a file of your own that is imported before the run; see there.
+
 docs/losses.md tells which to take when, and what each costs.
 """
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gaterec.config.loss_names import add_loss_name
 from gaterec.kernels.gathered_scores import gathered_scores, table_rows
 from gaterec.kernels.shared_negatives import NOTHING, shared_bpr_max, shared_log_sum, shared_softplus, shared_top1_max
 from gaterec.kernels.tiled_softmax import WIDE, mean_cross_entropy
 
+Function = TypeVar("Function", bound=Callable[..., Tensor])
 
+
+@dataclass(frozen=True)
+class RegisteredLoss:
+    """A loss and what it is called with.
+
+    Attributes:
+        negatives: drawn for each target (own), once a step for all targets (shared), or not at all (none).
+        parameters: the names of the function's parameters.
+        settings: parameter -> the setting that is passed for it.
+    """
+
+    function: Callable[..., Tensor]
+    negatives: Literal["none", "own", "shared"]
+    parameters: frozenset[str]
+    settings: Mapping[str, str]
+
+
+LOSSES: dict[str, RegisteredLoss] = {}
+"""loss_type -> the loss."""
+
+
+def loss(name: str, *, own_negatives: bool = False, shared_negatives: int | None = None, **settings: str) -> Callable[[Function], Function]:
+    """Register a function as the loss that `loss_type: NAME` chooses.
+
+        @loss("hinge", shared_negatives=64)
+        def hinge(queries, targets, negatives, weight, bias):
+            right = (queries[:, None] * weight[targets]).sum(2)  # (N, K)
+            wrong = queries @ weight[negatives].T  # (N, S)
+            real = targets > 0
+            return ((1 - right[:, :, None] + wrong[:, None]).relu().mean(2) * real).sum() / real.sum()
+
+        gaterec.run(config_dict={"loss_type": "hinge"})
+
+    The function gets those of queries, targets, negatives, log_expected, weight, bias and sparse that are among its parameters (see the head of
+    this file; log_expected: see sampled_softmax). Without negatives it is a loss over the whole catalog. One of gaterec's own is also listed in
+    gaterec.config.loss_names, and a test in tests/training/test_losses.py compares it with a loop in plain Python.
+
+    Args:
+        own_negatives: negatives (N, K, S) are drawn for each target; S is sample_num, 1 by default.
+        shared_negatives: negatives (S,) are drawn once a step for all targets; S is sample_num, this by default.
+        settings: parameter="setting", for the parameters of which the value is a setting.
+
+    Raises:
+        ValueError: another loss has that name, or both kinds of negatives are asked for.
+    """
+    if own_negatives and shared_negatives is not None:
+        raise ValueError(f"loss {name!r}: expected own_negatives or shared_negatives, found both")
+
+    def register(function: Function) -> Function:
+        before = LOSSES.get(name)
+        if before is not None and _full_name(before.function) != _full_name(function):
+            raise ValueError(f"loss {name!r}: is registered already, by {_full_name(before.function)}; choose another name")
+        add_loss_name(name, own_negatives, shared_negatives)
+        kind: Literal["none", "own", "shared"] = "own" if own_negatives else "none" if shared_negatives is None else "shared"
+        LOSSES[name] = RegisteredLoss(function, kind, frozenset(inspect.signature(function).parameters), settings)
+        return function
+
+    return register
+
+
+def _full_name(function: Callable[..., Tensor]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+@loss("CE")
 def cross_entropy(queries: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """-log softmax over the whole catalogue (padding left out), at each target.
 
@@ -28,6 +102,7 @@ def cross_entropy(queries: Tensor, targets: Tensor, weight: Tensor, bias: Tensor
     return mean_cross_entropy(queries, targets, weight, bias)
 
 
+@loss("BPR", own_negatives=True)
 def bpr(queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool = False) -> Tensor:
     """-log sigmoid(score of the target - score of a negative), the mean over all pairs (Rendle et al., UAI 2009).
 
@@ -45,6 +120,7 @@ def bpr(queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor, bia
     return (losses.mean(2) * real).sum() / real.sum()
 
 
+@loss("SSM", shared_negatives=1024)
 def sampled_softmax(
     queries: Tensor,
     targets: Tensor,
@@ -77,6 +153,7 @@ def sampled_softmax(
     return log_sum - (right * share).sum()
 
 
+@loss("gBCE", shared_negatives=256, calibration="gbce_t")
 def gbce(
     queries: Tensor,
     targets: Tensor,
@@ -108,6 +185,7 @@ def gbce(
     return (of_wrong - beta * (F.logsigmoid(right) * share).sum()) / (count + 1)
 
 
+@loss("BPRmax", shared_negatives=2048, regularization="bprmax_reg")
 def bpr_max(
     queries: Tensor,
     targets: Tensor,
@@ -134,6 +212,7 @@ def bpr_max(
     return shared_bpr_max(queries, targets, negatives, *_shared_rows(negatives, weight, bias, sparse), right, share, regularization)
 
 
+@loss("TOP1max", shared_negatives=2048)
 def top1_max(queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor, bias: Tensor | None, sparse: bool = False) -> Tensor:
     """The relative rank of the target among many negatives, those near the top counting most (GRU4Rec+; Hidasi and Karatzoglou, CIKM 2018).
 
@@ -172,6 +251,9 @@ def form(loss_type: str, items: int, negatives: int) -> str:
             return f"CE over all {items:,} items in two sweeps, since all scores of a tile of queries would leave the cache (more than {WIDE:,} items)"
         case "CE":
             return f"CE over all {items:,} items in one sweep, since all scores of a tile of queries stay in the cache (at most {WIDE:,} items)"
-        case "BPR":
-            return f"BPR against {negatives:,} of {items:,} items for each target"
+    match LOSSES[loss_type].negatives:
+        case "none":
+            return f"{loss_type} over all {items:,} items"
+        case "own":
+            return f"{loss_type} against {negatives:,} of {items:,} items for each target"
     return f"{loss_type} against {negatives:,} of {items:,} items, the same for a whole step"

@@ -6,9 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gaterec.config.settings import NegativeSampling
+from gaterec.data.batches import Batch
 from gaterec.data.interactions import Interactions
 from gaterec.data.split import Split
 from gaterec.errors import DataError
+from gaterec.kernels.gathered_scores import gathered_scores
+from gaterec.models.encoder import SequenceEncoder
 
 TRIES = 64
 """How often an item that must not be drawn is drawn anew before the items that may be are looked up one by one."""
@@ -96,6 +100,17 @@ def _draw_by(cumulative: Tensor, shape: tuple[int, ...], generator: torch.Genera
     """Items in proportion to the steps of (V,) cumulative."""
     points = torch.rand(shape, dtype=torch.float64, device=cumulative.device, generator=generator) * cumulative[-1]
     return torch.searchsorted(cumulative, points, right=True).clamp(max=len(cumulative) - 1)
+
+
+@torch.no_grad()
+def draw_negatives(queries: Tensor, batch: Batch, how: NegativeSampling, sampler: NegativeSampler, model: SequenceEncoder) -> Tensor:
+    """(N, K, sample_num) int64: the negatives of each target; when dynamic, the best scored of candidate_num draws each."""
+    shape = (batch.targets.shape[1], how.sample_num)
+    if not how.dynamic:
+        return sampler.draw(batch.target_users, shape)
+    drawn = sampler.draw(batch.target_users, (*shape, how.candidate_num))  # (N, K, S, C)
+    scores = gathered_scores(queries, drawn.flatten(1), *model.item_table()).view_as(drawn)
+    return drawn.gather(3, scores.argmax(3, keepdim=True)).squeeze(3)
 
 
 def own_items(interactions: Interactions, split: Split) -> Tensor:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gaterec.config.settings import SHARED_NEGATIVES, Settings
+from gaterec.config.loss_names import FULL_LOSSES, SHARED_NEGATIVES
+from gaterec.config.settings import Settings
 from gaterec.errors import SettingsError
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.training.row_adam import RowAdam
@@ -65,8 +66,8 @@ def _obstacle(settings: Settings) -> tuple[str, str]:
         return f"{settings.learner} moves whole tables", "use learner adam"
     if settings.learner == "sparse_adam" and settings.sparse_updates is False:
         return "sparse_updates: false moves whole tables", "leave sparse_updates out"
-    if settings.loss_type == "CE":
-        return "CE touches every row", "loss_type SSM, gBCE or BPR"
+    if settings.loss_type in FULL_LOSSES:
+        return f"{settings.loss_type} touches every row", "loss_type SSM, gBCE or BPR"
     if settings.weight_decay:
         return "weight_decay moves every row", "take reg_weight in its place"
     if settings.clip_grad_norm is not None:

@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gaterec.config.loss_names import FULL_LOSSES
 from gaterec.config.settings import Settings, Training
-from gaterec.data.batches import TrainingBatches
+from gaterec.data.batches import Batch, TrainingBatches
 from gaterec.errors import RunError
 from gaterec.models.encoder import SequenceEncoder
-from gaterec.training.negative_sampling import NegativeSampler
+from gaterec.training.losses import LOSSES
+from gaterec.training.negative_sampling import NegativeSampler, draw_negatives
 from gaterec.training.optimizers import make_optimizers, rate_factor, update_plan
 from gaterec.training.reproducibility import hash_seed
-from gaterec.training.step import batch_loss
 
 Figures = dict[str, float]
 
@@ -197,6 +198,38 @@ class Trainer:
             optimizer.load_state_dict(content)
 
 
+def batch_loss(model: SequenceEncoder, batch: Batch, settings: Settings, sampler: NegativeSampler, sparse: bool = False) -> Tensor:
+    """The loss of one batch, a scalar: the loss that the settings name, plus the model's own penalty.
+
+    Args:
+        sparse: whether the gradients of the item table hold the touched rows alone.
+    """
+    queries = model(batch.users, batch.items).flatten(0, 1).index_select(0, batch.positions)
+    loss = LOSSES[settings.loss_type].function(**loss_arguments(queries, batch, model, settings, sampler, sparse))
+    penalty = model.penalty(batch.users, batch.items, batch.targets)
+    return loss if penalty is None else loss + penalty
+
+
+def loss_arguments(
+    queries: Tensor, batch: Batch, model: SequenceEncoder, settings: Settings, sampler: NegativeSampler, sparse: bool
+) -> dict[str, Any]:
+    """What the loss that the settings name is called with (see gaterec.training.losses.loss); draws its negatives.
+
+    Args:
+        queries: (N, D).
+        sparse: whether the gradients of the item table hold the touched rows alone.
+    """
+    loss = LOSSES[settings.loss_type]
+    weight, bias = model.item_table()
+    arguments: dict[str, Any] = {"queries": queries, "targets": batch.targets, "weight": weight, "bias": bias, "sparse": sparse}
+    if loss.negatives == "own":
+        arguments["negatives"] = draw_negatives(queries, batch, settings.negatives, sampler, model)
+    elif loss.negatives == "shared":
+        arguments["negatives"], arguments["log_expected"] = sampler.draw_shared(settings.negatives.sample_num)
+    arguments = {name: value for name, value in arguments.items() if name in loss.parameters}
+    return arguments | {parameter: getattr(settings, setting) for parameter, setting in loss.settings.items()}
+
+
 def without_effect(settings: Settings) -> list[str]:
     """One line for each reason why settings that differ from their defaults change nothing in this training."""
     idle: dict[str, list[str]] = {}
@@ -212,8 +245,12 @@ def without_effect(settings: Settings) -> list[str]:
             f"{settings.model} is counted and not trained", *(name for name in Training.model_fields if name not in {"recipe", "loss_type"})
         )
     else:
-        if loss == "CE":
-            note("CE compares each target with the whole catalogue and draws no negatives", "train_neg_sample_args", "negatives_may_be_own")
+        if loss in FULL_LOSSES:
+            note(
+                f"{loss} compares each target with the whole catalogue and draws no negatives",
+                "train_neg_sample_args",
+                "negatives_may_be_own",
+            )
         elif negatives is not None:
             if negatives.distribution != "popularity" and negatives.alpha != 1:
                 idle["negatives are drawn uniformly"] = ["train_neg_sample_args.alpha"]
