@@ -1,11 +1,15 @@
 """The command line: what it imports, prints and returns."""
 
+import inspect
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
+import typer
 
 from gaterec.cli.settings_table import rows_for
 from gaterec.config.presets import Kind, bundles
@@ -196,6 +200,61 @@ def test_wrong_use(arguments: list[str], told: str) -> None:
     assert found.code == 2
     assert told.lower() in found.err.lower()
     assert "Traceback" not in found.err
+
+
+@pytest.mark.parametrize(
+    ("command", "function", "words"),
+    [
+        ("run", "experiments.run.run", {}),
+        ("compare", "experiments.compare.compare.compare", {"seeds": [4, 5]}),
+        ("tune", "experiments.tune.tune.tune", {}),
+        ("evaluate", "experiments.run.evaluate_run", {"folder": Path("x")}),
+        ("recommend", "cli.recommend.recommend", {"folder": Path("x")}),
+        ("index", "inference.ann_index.index", {"folder": Path("x")}),
+        ("export", "inference.export.export", {"folder": Path("x")}),
+        ("explain", "cli.recommend.explain", {"folder": Path("x")}),
+        ("serve", "serve.server.serve", {"folder": Path("x")}),
+        ("prepare", "experiments.run.prepare_folder", {"source": "demo", "out": Path("y")}),
+    ],
+)
+def test_every_option_of_a_command_reaches_its_function(
+    command: str, function: str, words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, _, name = function.rpartition(".")
+    module, calls = import_module(f"gaterec.{place}"), list[dict[str, Any]]()
+    signature = inspect.signature(getattr(module, name))
+
+    def record(*given: object, **named: object) -> dict[str, bool]:
+        bound = signature.bind(*given, **named).arguments
+        calls.append(bound | bound.pop("plan", {}))
+        return {"failed": False}
+
+    monkeypatch.setattr(module, name, record)
+    hints = get_type_hints(getattr(import_module("gaterec.cli.app"), command), include_extras=True)
+    arguments, expected = [], dict(words)
+    for option, (kind, info) in ((option, get_args(hint)) for option, hint in hints.items() if get_origin(hint) is Annotated):
+        value: Any = words.get(option)
+        if kind is bool:
+            value = True
+        elif value is None:
+            first = get_args(kind)[0] if get_args(kind) else kind
+            value = {int: 7, float: 0.5, list[str]: ["a=1"]}.get(first) or first(f"of-{option}")
+        if isinstance(info, typer.models.ArgumentInfo):
+            arguments.append(str(value))
+        else:
+            text = value[0] if value == ["a=1"] else value
+            flag = next(
+                name for name in (info.default, *info.param_decls) if name.startswith("--")
+            )  # Typer takes the first one for a default
+            arguments.append(flag if value is True else f"{flag}={text}")
+        expected[{"params_file": "space", "config_files": "config_file_list"}.get(option, option)] = (
+            [value] if option == "config_files" else value
+        )
+    if "flags" in signature.parameters:
+        arguments.append("--epochs=3")
+        expected["flags"] = {"epochs": 3}
+    assert gaterec(command, *arguments) == (0, "", "")
+    assert calls == [expected]
 
 
 def test_a_run_says_what_it_does(log: Path, tmp_path: Path) -> None:

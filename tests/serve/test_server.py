@@ -9,12 +9,16 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from gaterec.errors import SettingsError
+from gaterec.serve.app import Options
 from gaterec.serve.server import is_loopback, read_token
+from gaterec.serve.service import Service
+from tests.serve.conftest import Make
 from tests.support.commands import gaterec, start
 from tests.support.servers import serving
 
@@ -95,6 +99,31 @@ def test_bad_options(run_folder: Path, monkeypatch: pytest.MonkeyPatch, argument
     assert found.code == 2
     assert says in found.err
     assert "Traceback" not in found.err
+
+
+def test_every_option_of_the_server_reaches_its_use(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, Any] = {}
+
+    def made(service: Service, options: Options) -> None:
+        found.update(queue=service._batcher._limit, batch=service._batcher._batch, seconds=service._seconds, options=options)
+
+    monkeypatch.setattr("gaterec.serve.server.make_app", made)
+    monkeypatch.setattr("gaterec.serve.server._until_told", lambda *_: found.update(events=(tmp_path / "e.db").exists()))
+    monkeypatch.setenv("GATEREC_TOKEN", "of the environment, 16")
+    (tmp_path / "token").write_text(TOKEN)
+    flags = ["--queue=7", "--batch=3", "--deadline=0.5", "--watch=9", "--retention_days=2", "--hosts=shop,till", "--port=0"]
+    assert gaterec("serve", run_folder, *flags, f"--token_file={tmp_path / 'token'}", f"--events={tmp_path / 'e.db'}").code == 0
+    hosts = frozenset({"shop", "till", "127.0.0.1", "localhost", "[::1]"})
+    options = Options(TOKEN, hosts, watch=9.0, retention=2.0)
+    assert found == {"queue": 7, "batch": 3, "seconds": 0.5, "options": options, "events": True}
+
+
+def test_every_option_of_the_application_reaches_its_guard(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaterec.serve.app.RequestGuard", lambda app, **named: found.update(named) or app)
+    found: dict[str, Any] = {}
+    chosen = {"token": TOKEN, "hosts": frozenset({"shop"}), "body": 7, "body_seconds": 0.5, "at_a_time": 3}
+    with make(**chosen):
+        assert {name: found[name] for name in chosen} == chosen
 
 
 def test_no_run_to_serve(tmp_path: Path) -> None:
