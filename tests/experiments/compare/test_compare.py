@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -248,6 +249,15 @@ def test_a_protocol_that_was_changed_is_not_told_under_its_name_alone() -> None:
         named("paper", settings(protocol="paper", topk=[10], eval_args={"mode": "uni100"}))
         == "Protocol: paper, but for its eval_args and topk."
     )
+
+
+def test_the_command_that_is_told_makes_the_same_comparison_again() -> None:
+    command_of = importlib.import_module("gaterec.experiments.compare.compare")._command
+    shared = [("a.yaml", {"epochs": 3, "dataset": "other", "topk": [5]}), ("command line", {"epochs": 4, "data_path": "my logs"})]
+    told = command_of({"A": "HGN(dropout=0.1)", "B": "Pop"}, shared, "my log.csv", [4, 5], True, "out folder")
+    flags = ["--models=HGN(dropout=0.1),Pop", "--dataset=my log.csv", "--seeds=[4,5]", "--epochs=4", "--topk=[5]", "--data_path=my logs"]
+    assert shlex.split(told) == ["gaterec", "compare", *flags, "--out=out folder", "--ablation"]
+    assert command_of("Pop", [], "demo", [1], False, None) == "gaterec compare --models=Pop --dataset=demo --seeds='[1]'"
 
 
 def test_a_frame_in_python(log: Path, tmp_path: Path) -> None:

@@ -206,6 +206,12 @@ def test_a_transaction_is_bounded(store: EventStore, monkeypatch: pytest.MonkeyP
     assert sizes == [10, 10, 5]
 
 
+def test_a_store_whose_writer_has_ended_can_not_be_used(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store.alive()
+    monkeypatch.setattr(store, "_writer", threading.Thread())
+    assert not store.alive()
+
+
 def test_closing_writes_what_waits_and_ends_the_thread(address: str) -> None:
     store = open_store(address)
     go, thread = held(store)
@@ -214,6 +220,7 @@ def test_closing_writes_what_waits_and_ends_the_thread(address: str) -> None:
     store.close()
     store.close()
     thread.join()
+    assert store.fault == f"events: {store.shown}: is closed"
     assert not store._writer.is_alive()
     assert [one.result(0) for one in waiting] == [[True]] * 50
     for use in (lambda: add(store, Event("ann", "x", 1)), lambda: store.events_of(["ann"]), lambda: store.delete("ann")):
