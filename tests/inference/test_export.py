@@ -2,10 +2,12 @@
 
 import io
 import json
+import logging
 import os
 import shutil
 import sys
-from contextlib import redirect_stdout
+import warnings
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import torch
 
 import gaterec as library
 from gaterec.errors import GaterecError, RunError
-from gaterec.inference.export import LastQuery, OnnxEncoder, export, load_onnx
+from gaterec.inference.export import LastQuery, OnnxEncoder, _quiet, export, load_onnx
 from gaterec.inference.recommender import load
 from gaterec.io.files import read_tensors, write_tensors
 from gaterec.models import MODELS, model_class
@@ -194,3 +196,16 @@ def test_rows_of_one_event_export(tmp_path: Path) -> None:
     run = trained(tmp_path, "SASRec", MAX_ITEM_LIST_LENGTH=1, hidden_size=4)
     export(run, "onnx", tmp_path / "onnx")
     assert load_onnx(tmp_path / "onnx").queries(np.array([1]), np.array([[3]])).shape == (1, 4)
+
+
+def test_what_is_quiet_for_the_exporter_speaks_again_afterwards(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("torch.onnx")
+    with caplog.at_level(logging.INFO, "torch.onnx"):
+        with suppress(ValueError), _quiet():
+            log.warning("of the exporter")
+            warnings.warn("of the exporter", UserWarning, stacklevel=1)
+            raise ValueError("bad")
+        log.info("of others")
+        with pytest.warns(UserWarning, match="of others"):
+            warnings.warn("of others", UserWarning, stacklevel=1)
+    assert caplog.messages == ["of others"]

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from rich.progress import Progress
 
 from gaterec.config.resolve import resolve
 from gaterec.io.console import Terminal
@@ -74,3 +75,30 @@ def test_without_a_terminal_the_number_of_users_is_told_in_lines(
         monkeypatch.setattr(Terminal, "SECONDS_BETWEEN_LINES", 0.0)
         tell(1_500)
     assert re.fullmatch(r"1,500 of 2,000 users, [\d,]+ users/s\n", capsys.readouterr().out)
+
+
+def test_bars_show_how_far_it_is(display: Terminal) -> None:
+    def shown(bar: Progress) -> tuple[float | None, float, str]:
+        (task,) = bar.tasks
+        return task.total, task.completed, task.description
+
+    bars: list[Progress] = []
+    plain = display._bar
+    display._bar = lambda unit: bars.append(plain(unit)) or bars[-1]  # type: ignore[func-returns-value, method-assign]
+    with display.users(20) as tell:
+        tell(5)
+        assert shown(bars[0])[:2] == (20, 5)
+        assert re.fullmatch(r"[\d,]+ users/s", shown(bars[0])[2])
+    with display.training(100, 2) as training:
+        training.step(20)
+        training.step(30)
+        assert shown(bars[1]) == (300, 2.5, "")
+        training.epoch({"epoch": 3, "loss": 0.5, "seconds": 0.1, "valid": {"mrr@10": 0.25}}, 1)
+        training.step(50)
+        assert shown(bars[1]) == (300, 3.5, "loss 0.5000  MRR@10 0.2500 (best: epoch 1)")
+    with display.matrix(4, 1) as matrix:
+        matrix.begin("HGN, seed 1", 10)
+        matrix.epoch({"epoch": 5, "valid": {"mrr@10": 0.25}}, "MRR@10")
+        assert shown(bars[2]) == (4, 1.5, "HGN, seed 1: epoch 5/10  MRR@10 0.2500")
+        matrix.end("done")
+        assert shown(bars[2])[:2] == (4, 2)

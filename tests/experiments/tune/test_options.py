@@ -16,6 +16,16 @@ def test_by_default_one_worker_here_prunes_nothing_and_weighs_nothing() -> None:
     }  # fmt: skip
 
 
+BOUNDS: dict[str, tuple[int, int | None]] = {
+    "trials": (1, 1_000_000),
+    "early_stop": (1, None),
+    "workers": (1, 1024),
+    "seeds": (0, 1000),
+    "gpus_per_trial": (0, 1024),
+}
+"""The least and the most of each number."""
+
+
 @pytest.mark.parametrize(
     ("name", "given", "taken"),
     [
@@ -35,6 +45,7 @@ def test_by_default_one_worker_here_prunes_nothing_and_weighs_nothing() -> None:
         ("trials", "20", 20),
         ("storage", "trials.db", "trials.db"),
         ("gpus_per_trial", 0.5, 0.5),
+        *((name, end, end) for name, ends in BOUNDS.items() for end in ends if end is not None),
     ],
 )
 def test_words_that_are_taken(name: str, given: Any, taken: Any) -> None:
@@ -69,6 +80,12 @@ def test_what_is_refused(content: dict[str, Any], line: str) -> None:
     with pytest.raises(SettingsError) as caught:
         _plan(content)
     assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, end) for name, (low, high) in BOUNDS.items() for end in (low - 1, (high or -2) + 1)])
+def test_what_is_beyond_a_bound_is_refused(name: str, value: int) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: expected a number (greater|less) than or equal to .*, found {value}"):
+        _plan({name: value})
 
 
 def test_every_cost_has_words_with_its_unit() -> None:

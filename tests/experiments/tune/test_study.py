@@ -256,8 +256,8 @@ def test_importance_tells_what_matters(tmp_path: Path, bigger: bool) -> None:
     for number in range(40):
         trial = begun(one)
         one.end(ended(trial, sign * trial.chosen["dropout"]))
-        if number < 8:
-            assert one.importance() == {}
+        if number in (8, 9):  # nine trials tell nothing, ten do
+            assert bool(one.importance()) == (number == 9)
     shares = one.importance()
     assert shares["dropout"] > 0.8
     assert sum(shares.values()) == pytest.approx(1)

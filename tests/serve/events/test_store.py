@@ -212,6 +212,25 @@ def test_a_store_whose_writer_has_ended_can_not_be_used(store: EventStore, monke
     assert not store.alive()
 
 
+def test_a_look_that_breaks_is_logged_and_looked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gaterec.serve.events.store.LOOK", 0.01)
+    looks: list[None] = []
+    broken = threading.Event()
+
+    def breaks(store: EventStore) -> None:
+        looks.append(None)
+        if len(looks) == 3:
+            broken.set()
+        raise RuntimeError("bad")
+
+    monkeypatch.setattr(EventStore, "_look", breaks)
+    with closing(open_store(tmp_path / "events.db")):
+        assert broken.wait(30)
+    assert "looking at the store of events broke" in caplog.messages
+
+
 def test_closing_writes_what_waits_and_ends_the_thread(address: str) -> None:
     store = open_store(address)
     go, thread = held(store)
