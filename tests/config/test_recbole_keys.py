@@ -245,6 +245,11 @@ WRITE = re.compile(r"(\w+): (?:belongs in .*; write (\w+): (.*) \(found .*\)|is 
         ({"lowest_val": {"rating": 3}, "highest_val": {"rating": 4, "age": 9}}, {"val_interval": {"rating": "[3,4]", "age": "(-inf,9]"}}),
         ({"equal_val": {"rating": 3}}, {"val_interval": {"rating": "[3,3]"}}),
         ({"not_equal_val": {"rating": 3}}, {"val_interval": {"rating": "(-inf,3);(3,inf)"}}),
+        ({"lowest_val": {"rating": 2}, "not_equal_val": {"rating": 3}}, {"val_interval": {"rating": "[2,3);(3,inf)"}}),
+        ({"lowest_val": {"rating": 2}, "not_equal_val": {"rating": 2}}, {"val_interval": {"rating": "(2,inf)"}}),
+        ({"highest_val": {"rating": 2}, "not_equal_val": {"rating": 3}}, {"val_interval": {"rating": "(-inf,2]"}}),
+        ({"lowest_val": {"rating": 2}, "equal_val": {"rating": 3}}, {"val_interval": {"rating": "[3,3]"}}),
+        ({"min_rating": 2, "highest_val": {"rating": 4}}, {"val_interval": {"rating": "[2,4]"}}),
         ({"lowest_val": 3}, {"val_interval": {"rating": "[3,inf)"}}),
     ],
 )

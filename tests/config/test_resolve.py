@@ -4,13 +4,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
 from gaterec.config.resolve import parse_flags, parse_value, read_config_file, resolve
 from gaterec.config.section import Section
+from gaterec.data.interactions import build_interactions
+from gaterec.data.readers.read import read_log
 from gaterec.errors import SettingsError
-from gaterec.experiments.run import run
 from tests.support.resolved import config, refusal, resolved
 
 # -- precedence -------------------------------------------------------------------------------------------------------------------
@@ -148,10 +150,11 @@ def test_null_as_the_column_of_times_is_refused_with_what_keeps_the_order_of_the
     file = config(tmp_path, "a.yaml", "epochs: 1\nTIME_FIELD: null\n")
     line = refusal(config_files=[file])
     assert line.startswith(f"{file}:2: TIME_FIELD: expected the name of a column, found None")
-    remedy = line.partition("write ")[2]
-    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp\n" + "".join(f"u{n % 3},i{n},{99 - n}\n" for n in range(30)))
-    chosen = yaml.safe_load(remedy) | {"checkpoint_dir": str(tmp_path), "epochs": 0, "state": "ERROR"}
-    assert run("Pop", tmp_path / "log.csv", config_dict=chosen)["test_result"]
+    assert line.endswith("in the order of the file where the log has no column timestamp, so give a log without it to take that order")
+    log = pl.DataFrame({"user_id": ["u"] * 5, "item_id": list("abcde"), "timestamp": [5, 4, 3, 2, 1]})
+    for frame, order in ((log, "edcba"), (log.drop("timestamp"), "abcde")):
+        found = build_interactions(read_log(frame, resolved()), resolved())
+        assert "".join(found.items[int(item)] for item in found.item) == order
 
 
 @pytest.mark.parametrize("arguments", [["--epochs=3", "--epochs=4"], ["--epochs=3", "--topk=5", "--epochs", "4"]])

@@ -61,6 +61,7 @@ def test_misspelt_models_name_their_neighbour() -> None:
             "train_neg_sample_args.number: there is no such setting; `gaterec settings train_neg_sample_args` lists them",
         ),
         ({"load_col": {"intr": ["a"]}}, "load_col.intr: expected 'inter', 'user' or 'item', found 'intr'"),
+        ({"load_col": {"inter": "user_id"}}, "load_col.inter: expected a list, found 'user_id'; write ['user_id']"),
         ({"user_inter_num_interval": "[5,2]"}, "user_inter_num_interval: expected an interval from low to high, found '[5,2]'"),
         (
             {"val_interval": {"kind": "buy"}},

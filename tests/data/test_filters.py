@@ -73,6 +73,16 @@ def test_text_is_kept_by_value() -> None:
     assert keep_values(before, "kind", ["buy"]).events["item"].to_list() == ["a"]
 
 
+@pytest.mark.parametrize("source", ["frame", "csv"])
+def test_true_and_false_are_kept_by_value(tmp_path: Path, source: str) -> None:
+    frame = pl.DataFrame({"user_id": ["u"] * 3, "item_id": list("abc"), "timestamp": [1, 2, 3], "bought": [True, False, None]})
+    frame.write_csv(tmp_path / "log.csv")
+    for wanted in ([True], ["true"]):
+        chosen = Data.model_validate({"val_interval": {"bought": wanted}})
+        after, _ = apply_filters(read_log(frame if source == "frame" else tmp_path / "log.csv", chosen), chosen)
+        assert after.events["item_id"].to_list() == ["a"]
+
+
 @pytest.mark.parametrize("wanted", [[2, 4], [2.0, 4.0], "[2,4]"])
 def test_a_list_of_two_numbers_is_their_closed_interval_on_a_column_of_numbers(wanted: object) -> None:
     before = log("u u u u u", "a b c d e", rating=[1.0, 2.0, 3.0, 4.0, 5.0])
@@ -148,7 +158,7 @@ def test_features_don_t_drop_events_when_that_is_switched_off() -> None:
     [
         ({"ratng": "[1,2]"}, "'ratng': expected a column of test.inter, found item, kind, rating, user; did you mean rating"),
         ({"kind": "[1,2]"}, "kind: expected a list of values"),
-        ({"rating": ["much"]}, r"rating: expected an interval such as '\[4,inf\)'"),
+        ({"rating": ["much"]}, r"rating: expected an interval such as '\[4,inf\)' .* found \['much'\]"),
     ],
 )
 def test_values_that_don_t_fit_the_column(wanted: dict[str, object], message: str) -> None:
@@ -272,6 +282,8 @@ TYPED = DAYS.with_columns(
         ("timestamp", "[2024-02-01T00:00:00,2024-02-29T12:00:00+00:00]", "cd"),
         ("timestamp", "(-inf,2024-01-01];[2024-02-29,inf)", "ade"),
         ("timestamp", ["2024-01-31", "2024-03-01"], "be"),
+        ("timestamp", [date(2024, 1, 31), date(2024, 2, 29)], "bcd"),  # as YAML reads dates without quotes
+        ("day", (date(2024, 1, 31), date(2024, 3, 1)), "c"),
         ("day", "[2024-01-31,2024-02-29]", "bc"),
         ("day", "(2024-01-31,inf)", "ce"),
     ],

@@ -211,15 +211,19 @@ def _counts(kind: str) -> Callable[[Values], str]:
 def _val_interval(values: Values) -> dict[str, Any]:
     found = _part(values, "val_interval")
     lowest, highest = _part(values, "lowest_val"), _part(values, "highest_val")
-    for column in [*lowest, *highest]:
-        low, high = lowest.get(column), highest.get(column)
-        found[column] = _interval("-inf" if low is None else low, high, "[3,inf)").replace("[-inf", "(-inf")
-    for name in ("equal_val", "equal_value"):
-        found |= {column: f"[{value},{value}]" for column, value in _part(values, name).items()}
-    for name in ("not_equal_val", "not_equal_value"):
-        found |= {column: f"(-inf,{value});({value},inf)" for column, value in _part(values, name).items()}
     if values.get("min_rating") is not None:
-        found["rating"] = _interval(values["min_rating"], None, "[3,inf)")
+        lowest["rating"] = values["min_rating"]
+    equal = _part(values, "equal_value") | _part(values, "equal_val")
+    other = _part(values, "not_equal_value") | _part(values, "not_equal_val")
+    for column in [*lowest, *highest, *other]:
+        low, high = lowest.get(column), highest.get(column)
+        text = _interval("-inf" if low is None else low, high, "[3,inf)").replace("[-inf", "(-inf")
+        value = other.get(column)
+        if isinstance(value, int | float) and value in parse_intervals(text)[0]:
+            opening, _, closing = text.partition(",")
+            text = ";".join(part for part in (f"{opening},{value})", f"({value},{closing}") if _is_interval(part)) or text
+        found[column] = text
+    found |= {column: f"[{value},{value}]" for column, value in equal.items()}
     fits = found and all(isinstance(text, list) or _is_interval(str(text)) for text in found.values())
     return found if fits else {"rating": "[3,inf)"}
 

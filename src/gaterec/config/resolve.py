@@ -359,8 +359,8 @@ def resolve_sources(model_settings: Callable[[str], type[Section]], sources: Seq
     if values.get("TIME_FIELD", "") is None:
         usual = Settings.model_fields["TIME_FIELD"].default
         problems.append(
-            f"{origin['TIME_FIELD']}: TIME_FIELD: expected the name of a column, found None; to take the order of the file for the order of "
-            f"events although there is a column of times, leave TIME_FIELD out and write unload_col: {{'inter': ['{usual}']}}"
+            f"{origin['TIME_FIELD']}: TIME_FIELD: expected the name of a column, found None; leave TIME_FIELD out: events are in the order of the "
+            f"file where the log has no column {usual}, so give a log without it to take that order"
         )
         del values["TIME_FIELD"]
     for name in [name for name in ("model", *KINDS) if not isinstance(values.get(name, ""), str | None)]:
@@ -533,16 +533,21 @@ def describe(error: ValidationError | RecursionError, origin: Mapping[str, str])
     """
     if isinstance(error, RecursionError):
         return "settings: nested too deeply"
-    lines = []
+    lines: dict[str, None] = {}
+    of_unions: set[tuple[str, ...]] = set()
     for finding in error.errors(include_url=False):
-        parts = [str(part) for part in finding["loc"] if part != "[key]"]
+        parts = [str(part) for part in finding["loc"] if re.fullmatch(r"[^\[\]]+", str(part))]  # not [key], nor list[str] of a union
+        if len(parts) < len(finding["loc"]):  # the first of the forms that a value may have is the usual one
+            if tuple(parts) in of_unions:
+                continue
+            of_unions.add(tuple(parts))
         told = _told(finding)
         if not parts and (about := re.match(r"(\w+)(?:\.\w+)*: ", told)):  # what is said of several settings begins with one of them
             source = origin.get(about[1], "")
         else:
             source = next((origin[name] for n in range(len(parts), 0, -1) if (name := ".".join(parts[:n])) in origin), "")
-        lines.append(": ".join(part for part in (source, ".".join(parts), told) if part))
-    return "\n".join(dict.fromkeys(lines))
+        lines[": ".join(part for part in (source, ".".join(parts), told) if part)] = None
+    return "\n".join(lines)
 
 
 def _told(finding: ErrorDetails) -> str:
@@ -564,7 +569,11 @@ def _told(finding: ErrorDetails) -> str:
         case "model_type" | "model_attributes_type" | "dict_type":
             return f"expected a dictionary{found}"
         case "list_type" | "tuple_type":
-            return f"expected a list{found}"
+            return (
+                f"expected a list{found}; write {short([finding['input']])}"
+                if isinstance(finding["input"], str)
+                else f"expected a list{found}"
+            )
         case "too_short" | "too_long":
             bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
             return f"expected {bound} of them{found}"

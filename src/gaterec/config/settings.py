@@ -19,7 +19,7 @@ from gaterec.errors import short
 
 
 def as_interval(value: Any) -> Any:
-    """RecBole's notation of an interval that Python or YAML has read as a list or a tuple of two numbers.
+    """RecBole's notation of an interval that Python or YAML has read as a list or a tuple of two numbers or dates.
 
     >>> as_interval([9, 12]), as_interval((8, 12)), as_interval(["a", "b"])
     ('[9,12]', '(8,12)', ['a', 'b'])
@@ -31,10 +31,17 @@ def as_interval(value: Any) -> Any:
 
 
 def _is_bound(value: Any) -> bool:
+    if isinstance(value, datetime.date):
+        return True
     try:
         return not isinstance(value, bool) and isinstance(value, int | float | str) and not math.isnan(float(value))
     except (ValueError, OverflowError):
         return False
+
+
+def _is_end(value: Any) -> bool:
+    """Whether a list of two values is an interval because this is one of them: a date without quotes, or infinity."""
+    return isinstance(value, datetime.date) or (isinstance(value, float) and math.isinf(value))
 
 
 def none_word(value: Any) -> Any:
@@ -98,7 +105,7 @@ def _value_intervals(value: Any) -> Any:
 
 
 def _wanted_values(column: object, wanted: Any) -> Any:
-    if isinstance(wanted, tuple) or (isinstance(wanted, list) and any(isinstance(one, float) and math.isinf(one) for one in wanted)):
+    if isinstance(wanted, tuple) or (isinstance(wanted, list) and any(map(_is_end, wanted))):
         wanted = as_interval(wanted)
     name = column if isinstance(column, str) else short(column)
     if isinstance(wanted, str):
@@ -109,7 +116,8 @@ def _wanted_values(column: object, wanted: Any) -> Any:
             raise ValueError(f"{name}: {error}{text}") from None
         return wanted
     wanted = [str(one) if isinstance(one, datetime.date) else one for one in wanted] if isinstance(wanted, list | tuple) else wanted
-    plain = isinstance(wanted, list) and all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in wanted)
+    wanted = [str(one).lower() if isinstance(one, bool) else one for one in wanted] if isinstance(wanted, list) else wanted
+    plain = isinstance(wanted, list) and all(isinstance(one, str | int | float) for one in wanted)
     if not plain or not wanted:
         raise ValueError(
             f"{name}: expected an interval such as '[5,inf)' for numbers, or a list such as ['buy'] for text, found {short(wanted)}"

@@ -217,7 +217,10 @@ def _has_value(column: pl.Series, wanted: str | Sequence[int | float | str], dat
         return _has_value(column, _as_interval(column.name, wanted))
     values = pl.Series(wanted, dtype=pl.String).cast(pl.Float64, strict=False)
     if values.null_count():
-        raise DataError(f"val_interval: {column.name}: expected an interval such as '[4,inf)', as the column holds numbers, found a list")
+        raise DataError(
+            f"val_interval: {column.name}: expected an interval such as '[4,inf)' or '[1,2];[4,5]', or a list of numbers, as the column holds "
+            f"numbers, found {short(wanted)}"
+        )
     return column.is_in(values.implode()).fill_null(False)
 
 

@@ -4,6 +4,7 @@ Each function takes a Polars column and `where`, which gives the place of a row,
 `ratings.csv:17: timestamp: expected a number, found 'n/a'`.
 """
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -34,7 +35,8 @@ def as_ids(column: pl.Series, where: Where, trim: bool = False, missing: Collect
     """
     dtype = column.dtype
     if dtype.is_integer() and (numbers := column.cast(pl.Int64, strict=False)).null_count() == column.null_count():
-        return numbers
+        absent = [int(word) for word in missing if re.fullmatch(r"-?\d{1,18}", word, re.ASCII)]
+        return numbers.set(numbers.is_in(absent), None) if absent else numbers
     if dtype.is_float() or dtype.is_decimal():
         texts = _whole(column, where).cast(pl.String)
     elif dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null):
@@ -112,7 +114,9 @@ def as_found(column: pl.Series) -> pl.Series | None:
     if dtype == pl.String:
         numbers = _floats(column)
         return numbers if numbers.null_count() == column.null_count() else column
-    if dtype.is_numeric() or dtype == pl.Boolean:
+    if dtype == pl.Boolean:
+        return column.cast(pl.String)
+    if dtype.is_numeric():
         return column.cast(pl.Float64, strict=False)
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
         return column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).cast(pl.String)
