@@ -22,7 +22,7 @@ from gaterec.data.datasets.preprocessing import apply_steps
 from gaterec.data.datasets.publishers import Tables, write_atomic_files
 from gaterec.data.datasets.registry import DATASETS, Dataset, known_datasets, load_dataset
 from gaterec.data.log import Log
-from gaterec.errors import DataError
+from gaterec.errors import DataError, GaterecError, SettingsError
 from tests.support.histories import event_rows
 from tests.support.web import Site, serving
 
@@ -488,9 +488,9 @@ def test_a_pipe_in_a_dataset_folder_is_refused(tmp_path: Path, ending: str) -> N
 
 
 def test_paths_that_lead_nowhere_are_refused_in_one_line() -> None:
-    with pytest.raises(DataError, match=r"~nosuch/x\.csv: there is no home folder for ~nosuch; write \./~nosuch/x\.csv"):
+    with pytest.raises(SettingsError, match=r"dataset: ~nosuch/x\.csv: there is no home folder ~nosuch; write \./~nosuch/x\.csv"):
         load("~nosuch/x.csv")
-    with pytest.raises(DataError, match=r"there is no such file|no file can have this name"):
+    with pytest.raises(GaterecError, match=r"there is no such file|no file can have this name"):
         load("a\0b.csv")
     with pytest.raises(DataError, match="device"):
         load("/dev/zero")

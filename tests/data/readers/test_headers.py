@@ -113,7 +113,7 @@ def test_column_names_must_be_as_many_as_the_fields(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("1,2,3\n4,5,6\n")
     for names in ("user_id,item_id", "user_id,item_id,timestamp,kind"):
-        with pytest.raises(DataError, match=r"x\.csv:1: expected \d fields .*, found 3"):
+        with pytest.raises(DataError, match=r"x\.csv:1: expected \d fields, as column_names .*, found 3 \(1,2,3\); name every column"):
             read_log(path, Data(column_names=names))
 
 

@@ -1,5 +1,6 @@
 """A log in several files: folders of parts and patterns, by path and by name, in Python and from the command line."""
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -84,10 +85,31 @@ def test_places_are_lines_of_parts(tmp_path: Path) -> None:
 def test_a_pattern_names_any_files_and_those_below_folders(tmp_path: Path) -> None:
     for day in ("2024-01-01", "2024-01-02"):
         spark(tmp_path / "log" / f"date={day}")
-    with pytest.raises(DataError, match=r"or the numbered parts of one log, in this folder, .* name them: '.*/log/\*/\*'"):
+    with pytest.raises(DataError, match=r"or the numbered parts of one log, in this folder, .* name them: '.*/log/\*\*'"):
         load(tmp_path / "log")
-    assert event_rows(load(f"{tmp_path}/log/*/*")) == ROWS * 2
-    assert event_rows(load(f"{tmp_path}/**/*.parquet")) == ROWS * 2
+    for pattern in ("*/*", "**", "*/*.parquet"):
+        log = load(f"{tmp_path}/log/{pattern}")
+        assert (log.name, [row[:3] for row in event_rows(log)]) == ("log", ROWS * 2)
+        assert log.events["date"].to_list() == ["2024-01-01"] * 5 + ["2024-01-02"] * 5
+        assert re.search(r"log/.*: 6 files are read as one log, from date=2024-01-01/part-.* to date=2024-01-02/part-", log.notes[0])
+
+
+def test_what_names_of_folders_say_is_a_column(tmp_path: Path) -> None:
+    for user, folder in enumerate(("day=2024-01-02/shop=1", "day=2024-01-01/shop=a%2Fb", "day=__HIVE_DEFAULT_PARTITION__/shop=3")):
+        (tmp_path / folder).mkdir(parents=True)
+        FRAME[user : user + 1].write_parquet(tmp_path / folder / "part-0.parquet")
+    log = load(f"{tmp_path}/**", TIME_FIELD="day", missing_time="drop")
+    days = [1704067200_000_000, 1704153600_000_000]
+    assert sorted(zip(log.events["day"], log.events["shop"], strict=True)) == [(days[0], "a/b"), (days[1], "1")]
+    with pytest.raises(DataError, match=r"day=__HIVE_.*/part-0\.parquet:row 1: day: expected a time, found none"):
+        load(f"{tmp_path}/**", TIME_FIELD="day")
+    kept = load(f"{tmp_path}/day=2024-01-02/**")
+    assert kept.events["shop"].to_list() == [1.0]
+
+
+def test_a_list_of_files_is_pointed_to_a_pattern() -> None:
+    with pytest.raises(DataError, match=r"found list; several files are one pattern, such as 'log/\*\.csv'"):
+        load_dataset(["a.csv", "b.csv"], "nowhere", Data())  # type: ignore[arg-type]
 
 
 def test_files_that_are_no_parts_are_not_joined_unasked(tmp_path: Path) -> None:

@@ -562,9 +562,23 @@ def test_ids_are_kept_as_numbers_only_where_their_text_is_not_lost(tmp_path: Pat
 def test_two_characters_between_fields_are_refused_with_what_replaces_them(tmp_path: Path) -> None:
     path = write(tmp_path, "ratings.dat", "1::1193::5::978300760\n1::661::3::978302109\n")
     command = fault(path).partition("for example with ")[2]
-    assert command == r"sed 's/::/\t/g' ratings.dat > ratings.tsv"
+    assert command == rf"sed 's/::/\t/g' {path} > ratings.tsv"
     subprocess.run(command, shell=True, cwd=tmp_path, check=True)
     assert read_log(tmp_path / "ratings.tsv", data(column_names="user_id,item_id,rating,timestamp")).events.height == 2
+
+
+def test_a_file_of_another_ending_is_read_once_it_has_that_of_its_format(tmp_path: Path) -> None:
+    path = write(tmp_path, "u.data", "user_id\titem_id\ttimestamp\nu\ta\t1\n")
+    assert "found .data; give the file the ending of its format, .tsv for text with tabs" in fault(path)
+    assert rows(read_log(path.rename(tmp_path / "u.tsv"), data())) == [("u", "a", 1)]
+
+
+def test_whole_numbers_can_stand_for_a_missing_id(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user_id": [-1, 1, 2, 0], "item_id": [0, 1, 2, 3], "timestamp": [1, 2, 3, 4]})
+    frame.write_csv(tmp_path / "x.csv")
+    for source in (frame, tmp_path / "x.csv"):
+        for missing in (["-1", "0"], [-1, 0], "-1,0,none"):
+            assert [row[:2] for row in rows(read_log(source, data(missing_ids=missing)))] == [("1", "1"), ("2", "2")]
 
 
 def test_a_pandas_column_that_is_there_twice() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from gaterec.config.paths import expanded
 from gaterec.config.settings import Data
 from gaterec.data.datasets.download import UnreachableError, download, exclusive
 from gaterec.data.datasets.preprocessing import (
@@ -189,7 +190,7 @@ def known_datasets(data_path: str | Path = "dataset/") -> list[KnownDataset]:
             events=dataset.events,
             publisher=dataset.publisher,
             terms=dataset.terms,
-            place=_log_in(Path(data_path).expanduser() / dataset.name) or _log_in(cache_folder() / dataset.name),
+            place=_log_in(expanded(data_path, "data_path") / dataset.name) or _log_in(cache_folder() / dataset.name),
         )
         for dataset in DATASETS.values()
     ]
@@ -199,8 +200,8 @@ def cache_folder() -> Path:
     """Where fetched datasets are kept; it need not exist yet. An empty variable counts as none."""
     own, general = os.environ.get("GATEREC_CACHE"), os.environ.get("XDG_CACHE_HOME")
     if own:
-        return Path(own).expanduser()
-    return (Path(general).expanduser() if general else Path.home() / ".cache") / "gaterec"
+        return expanded(own, "GATEREC_CACHE")
+    return (expanded(general, "XDG_CACHE_HOME") if general else Path.home() / ".cache") / "gaterec"
 
 
 def load_dataset(
@@ -231,7 +232,7 @@ def load_dataset(
     if not str(dataset):
         raise DataError("dataset: expected a name or a path, found nothing")
     try:
-        folder = expanded(data_path)
+        folder = expanded(data_path, "data_path")
         file = _given_path(dataset, folder)
         name = None if file else str(dataset)
         source = file or _find(str(dataset), folder, show_progress)
@@ -245,7 +246,7 @@ def load_dataset(
 
 def _given_path(dataset: str | Path, data_path: Path) -> Path | None:
     """The file, the folder of parts or the pattern that is meant, if `dataset` is a path; None if it can only be a name."""
-    path = expanded(dataset)
+    path = expanded(dataset, "dataset")
     if isinstance(dataset, str) and (is_pattern(path) or dataset[0] == "~") and (data_path / dataset).exists():
         return None  # a folder of this very name
     if is_pattern(path) or (path.exists() and not path.is_dir()):
@@ -258,18 +259,6 @@ def _given_path(dataset: str | Path, data_path: Path) -> Path | None:
     if path.is_dir():
         raise DataError(_nothing_in(path))
     raise DataError(f"{dataset}: there is no such file or folder")
-
-
-def expanded(path: str | Path) -> Path:
-    """The path, with ~ for the home folder.
-
-    Raises:
-        DataError: ~NAME of a user whom this machine does not know.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise DataError(f"{path}: there is no home folder for {Path(path).parts[0]}; write ./{path} for a folder of this name") from None
 
 
 def _log_in(folder: Path) -> Path | None:
@@ -301,7 +290,7 @@ def _nothing_in(folder: Path) -> str:
     formats = {file.suffix for file in folder.iterdir()} & set(SUFFIXES)
     every = f"; to read several files as one log, name them: '{folder}/*{min(formats)}'" if formats else ""
     inner = next((file.name for file in sorted(folder.iterdir()) if file.is_dir() and file.name[0] not in "._"), None)
-    every = f"; to read parts in folders below it as one log, name them: '{folder}/*/*'" if inner and not formats else every
+    every = f"; to read parts in folders below it as one log, name them: '{folder}/**'" if inner and not formats else every
     return (
         f"{folder}: expected {name}.inter (or {name}.csv, .tsv, .jsonl, .parquet), or the numbered parts of one log, in this folder, "
         f"found {found or 'nothing'}{every}"

@@ -7,6 +7,7 @@ line: it says which line is wrong, and what it reads counts. The common case is 
 import csv
 import io
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,7 +231,7 @@ def open_delimited(path: Path, separators: str, quotes: bool, headed: bool = Tru
     if "::" in line and separator not in line:
         raise DataError(
             f"{path}:1: expected fields with one character between them, found two (::); replace them, for example with "
-            f"sed 's/::/\\t/g' {path.name} > {path.stem}.tsv"
+            f"sed 's/::/\\t/g' {shlex.quote(str(path))} > {shlex.quote(f'{path.stem}.tsv')}"
         )
     quote = '"' if quotes and separator != "\t" else None
     for sign in "\"'" if quotes else "":

@@ -31,6 +31,11 @@ def column_names(file: Delimited, settings: Data, typed: bool = False) -> list[s
         _refuse_event(file, names, settings, typed)
         return names
     _refuse_header(file, settings.column_names, settings)
+    if len(settings.column_names) != columns:
+        raise DataError(
+            f"{file.path}:1: expected {len(settings.column_names)} fields, as column_names names them, found {columns} "
+            f"({shortened(file.separator.join(file.first_lines(1)[0]))}); name every column of the file in column_names, or correct the line"
+        )
     return settings.column_names
 
 

@@ -3,6 +3,7 @@
 import glob
 import re
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 
 from gaterec.errors import DataError
@@ -23,6 +24,15 @@ def is_pattern(path: Path) -> bool:
         return glob.has_magic(str(path)) and not path.exists()
     except (OSError, ValueError):
         return False
+
+
+def base_of(pattern: Path) -> Path:
+    """The folder before the first part of a pattern that is one.
+
+    >>> base_of(Path("logs/shop/*/part-*.csv"))
+    PosixPath('logs/shop')
+    """
+    return Path(*takewhile(lambda part: not glob.has_magic(part), pattern.parts))
 
 
 def parts_in(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ The source is never changed, and whatever is wrong with it comes as one line: wh
 """
 
 import difflib
+import os
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, Protocol
+from urllib.parse import unquote
 
 import polars as pl
 
@@ -22,7 +24,7 @@ from gaterec.data.readers.delimited import Delimited, Where, open_delimited, sho
 from gaterec.data.readers.headers import column_names
 from gaterec.data.readers.json_lines import read_json_lines
 from gaterec.data.readers.memory import BYTES_PER_EVENT, available_memory, in_gb
-from gaterec.data.readers.parts import format_of, is_pattern, matching, parts_in
+from gaterec.data.readers.parts import base_of, format_of, is_pattern, matching, parts_in
 from gaterec.errors import DataError
 
 Kind = Literal["inter", "user", "item"]
@@ -87,13 +89,19 @@ def read_log(source: str | Path | pl.DataFrame | pl.LazyFrame | PandasFrame, set
         files = _files(path)
         if files == [path]:
             return _log(_read_table(path, settings), _siblings(path), settings, name or _stem(path))
-        note = f"{path}: {len(files):,} files are read as one log, from {files[0].name} to {files[-1].name}"
+        base = base_of(path) if is_pattern(path) else path
+        first, last = (os.path.relpath(file, base) for file in (files[0], files[-1]))
+        note = (
+            f"{path}: {len(files):,} files are read as one log, from {first} to {last}"
+            if len(files) > 1
+            else f"{path}: {first} is read as the whole log"
+        )
         parts = [file for file in files if file.stat().st_size] or files[:1]  # writers leave empty parts
-        tables = [_read_table(file, settings, may_be_empty=True) for file in parts]
+        tables = [_with_folder_columns(_read_table(file, settings, may_be_empty=True), os.path.relpath(file, base)) for file in parts]
         table = _joined(path, [table for table in tables if table.frame.height] or tables[:1])
         if table.frame.height == 0:
             raise DataError(f"{path}: expected rows in {len(files):,} files, found none")
-        return _log(table, {}, settings, name or _stem(path.parent if is_pattern(path) else path), [note])
+        return _log(table, {}, settings, name or _stem(base.resolve()), [note])
     except pl.exceptions.PanicException:
         raise DataError(f"{shortened(str(source))}: can't be read: its content is damaged; write it again") from None
 
@@ -335,7 +343,10 @@ def _read_table(path: Path, settings: Data, may_be_empty: bool = False) -> Table
     else:
         if suffix == ".zst":
             unpacked(path)  # says what to do
-        raise DataError(f"{path}: expected {FORMATS}, found {suffix or 'a name without an ending'}")
+        raise DataError(
+            f"{path}: expected {FORMATS}, found {suffix or 'a name without an ending'}; give the file the ending of its format, .tsv for text "
+            "with tabs, .csv for text with commas"
+        )
     if table.frame.height == 0 and not may_be_empty:
         raise DataError(f"{path}: expected rows after the header, found none")
     return table
@@ -407,6 +418,18 @@ def _read_json(path: Path) -> Table:
     return Table(str(path), frame, lambda row: f"{path}:{lines[row]}")
 
 
+def _with_folder_columns(table: Table, path: str) -> Table:
+    """A part with the columns that folders named COLUMN=VALUE above it hold, as Hive and Spark write them; `path` leads to it from the log's folder."""
+    pairs = [folder.partition("=") for folder in Path(path).parent.parts]
+    columns = [
+        pl.lit(None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value), dtype=pl.String).alias(name)
+        for name, equals, value in pairs
+        if equals and name not in table.frame.columns
+    ]
+    types = None if table.types is None else {**table.types, **{name: "token" for name, equals, _ in pairs if equals}}
+    return replace(table, frame=table.frame.with_columns(columns), types=types)
+
+
 def _joined(path: Path, tables: Sequence[Table]) -> Table:
     """The parts of a log as one table; all must have the same columns, but for JSON lines, where a key may be missing."""
     first = tables[0]
@@ -437,7 +460,8 @@ def _as_polars(source: object) -> pl.DataFrame:
     """A frame as an eager Polars frame; at least one row."""
     is_pandas = type(source).__module__.partition(".")[0] == "pandas"
     if not is_pandas and not isinstance(source, pl.DataFrame | pl.LazyFrame):
-        raise DataError(f"expected a path, or a pandas or Polars frame, found {type(source).__name__}")
+        several = "; several files are one pattern, such as 'log/*.csv'" if isinstance(source, list | tuple) else ""
+        raise DataError(f"expected a path, or a pandas or Polars frame, found {type(source).__name__}{several}")
     try:
         frame = source.lazy().collect() if isinstance(source, pl.DataFrame | pl.LazyFrame) else pl.from_pandas(source)
     except ImportError:
