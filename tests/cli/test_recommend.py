@@ -116,6 +116,14 @@ def test_every_part_of_a_score_is_shown(saved: Path) -> None:
     assert "(leave-one-event-out)" in gaterec("explain", next(saved.glob("ItemKNN-*")), "--user=u1", "--item=i3").out
 
 
+def test_files_of_ids_without_a_header_and_with_quotes(saved: Path, tmp_path: Path) -> None:
+    for name, content, users in (("a.csv", "u1,x\nu2,y\n", ["u1", "u2"]), ("b.tsv", 'id\n"u9\nu1\n', ['"u9', "u1"])):
+        (tmp_path / name).write_text(content)
+        found = gaterec("recommend", saved, f"--users=@{tmp_path / name}", "-k", 1)
+        assert found.code == 0
+        assert [line.split("│")[1].strip() for line in found.out.splitlines() if line.startswith("│")] == users
+
+
 @pytest.mark.parametrize(("form", "begins"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("html", b"<!DOCTYPE html>"), ("json", b"{")])
 def test_an_explanation_goes_to_a_file(saved: Path, tmp_path: Path, form: str, begins: bytes) -> None:
     outcome = gaterec("explain", saved, "--user=u1", "--item=i3", f"--out={tmp_path / f'why.{form}'}")

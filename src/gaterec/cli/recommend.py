@@ -114,7 +114,7 @@ def _tell_reasons(display: Terminal, recommender: Recommender, frame: pl.DataFra
 
 
 def _people(recommender: Recommender, text: str) -> Sequence[str] | pl.Series:
-    """ids, all, or @FILE: one id a line, or the first column of a CSV or Parquet file."""
+    """ids, all, or @FILE: one id a line, or the first column of a CSV, TSV or Parquet file; a header line is passed over."""
     if text == "all":
         return recommender.users.to_series(0)[1:]
     if not text.startswith("@"):
@@ -126,8 +126,10 @@ def _people(recommender: Recommender, text: str) -> Sequence[str] | pl.Series:
         if file.suffix == ".parquet":
             ids = read_table(file, columns=[0]).to_series(0)
         elif file.suffix in {".csv", ".tsv"}:
-            separator = "\t" if file.suffix == ".tsv" else ","
-            ids = pl.read_csv(read_bytes(file), columns=[0], infer_schema=False, separator=separator).to_series(0)
+            separator, quote = ("\t", None) if file.suffix == ".tsv" else (",", '"')
+            table = pl.read_csv(read_bytes(file), columns=[0], has_header=False, infer_schema=False, separator=separator, quote_char=quote)
+            ids = table.to_series(0)
+            ids = ids if ids[0] in recommender.users.to_series(0) else ids[1:]  # a file without a header line begins with an id
         else:
             ids = pl.Series([line.strip() for line in read_text(file).splitlines()], dtype=pl.String)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:

@@ -84,7 +84,12 @@ def _has(values: pl.Series, asked: str) -> pl.Series:
     if value is None:
         return pl.Series([False] * len(values))
     if not listed:
-        same: pl.Series = values == value if _parser(dtype) else values.cast(pl.String) == value
+        if _parser(dtype):
+            same: pl.Series = values == value
+        elif value.lower() in ("true", "false"):  # pandas writes True, JSON true
+            same = values.cast(pl.String).str.to_lowercase() == value.lower()
+        else:
+            same = values.cast(pl.String) == value
         return same.fill_null(False)
     found: pl.Series = values.list.contains(value)
     if dtype == pl.String:  # a title is a list of words, and printed as their text
