@@ -256,6 +256,7 @@ def change(**values: object) -> Callable[[Path], object]:
         (change(format=99), "index: was written by a newer gaterec, in format 99; upgrade it, or build it again"),
         (change(kind="ivf"), "index: is damaged: its files don't fit together; build it again"),
         (change(effort="many"), "index: is not whole: "),
+        (change(effort=0), "index: is damaged: its files don't fit together; build it again"),
         (lambda index: os.truncate(index / "index.faiss", 1000), "index: is damaged: index.faiss is not the file that was written with it"),
         (lambda index: (index / "index.faiss").unlink(), "index: is damaged: "),
         (lambda index: (index / "index.json").unlink(), "index: is not whole: "),
@@ -269,6 +270,13 @@ def test_an_index_that_does_not_belong_or_is_damaged_is_refused(copy: Path, dama
     assert told in outcome.err
     assert outcome.err.count("\n") == 1
     assert gaterec("recommend", copy, "--users=u1", "--index=none").code == 0
+
+
+def test_the_least_effort_is_read(copy: Path) -> None:
+    change(effort=1)(copy / "index")
+    index = load(copy).index
+    assert index is not None
+    assert index.about["effort"] == 1
 
 
 def test_bytes_that_faiss_can_not_read_are_refused(copy: Path) -> None:

@@ -57,6 +57,7 @@ def test_a_bar_for_each_term_the_latest_event_first() -> None:
 def test_gates_stand_beside_their_events() -> None:
     _, instance, features = spec(explanation(events=2, features=3))["hconcat"]
     assert [(cell["row"], cell["gate"]) for cell in instance["data"]["values"]] == [("1 · Film 1", 0.5), ("2 · Film 0", 0.5)]
+    assert [[layer["mark"]["type"] for layer in chart["layer"]] for chart in (instance, features)] == [["rect", "text"], ["rect"]]
     cells = {(cell["row"], cell["feature"]): cell["gate"] for cell in features["data"]["values"]}
     gates = explanation(events=2, features=3).feature_gates
     assert gates is not None

@@ -1,12 +1,14 @@
 """A run in a process of its own: what it tells and how it may end. Its process is a stand-in that trains nothing."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from gaterec.errors import RunError
-from gaterec.experiments.compare.run_process import MEASURED, RunSpec, follow
+from gaterec.errors import RunError, out_of_memory
+from gaterec.experiments.compare.run_process import MEASURED, RunSpec, follow, main
 from gaterec.io import processes
 from tests.support.histories import settings
 
@@ -51,6 +53,28 @@ folder.mkdir()
 def test_a_bad_end_is_told_in_one_line(cell: RunSpec, monkeypatch: pytest.MonkeyPatch, program: str, told: str) -> None:
     with pytest.raises(RunError, match=told):
         followed(cell, program, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RunError("epoch 3: diverged"), "epoch 3: diverged"),
+        (MemoryError(), out_of_memory(MemoryError())),
+        (RuntimeError("a fault"), None),
+    ],
+)
+def test_a_run_tells_why_it_ended(monkeypatch: pytest.MonkeyPatch, error: Exception, told: str | None) -> None:
+    messages: list[dict[str, str]] = []
+
+    def fails(**task: object) -> None:
+        raise error
+
+    parent = SimpleNamespace(asks=lambda: iter([{"settings": {}, "folder": "x"}]), tell=messages.append)
+    monkeypatch.setattr("gaterec.experiments.compare.run_process.Parent", lambda: parent)
+    monkeypatch.setattr("gaterec.experiments.compare.run_process._run", fails)
+    with pytest.raises(RuntimeError, match="a fault") if told is None else nullcontext():
+        main()
+    assert messages == ([] if told is None else [{"error": told}])
 
 
 def test_a_process_that_nobody_follows_any_more_is_ended(cell: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
