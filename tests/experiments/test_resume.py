@@ -1,26 +1,25 @@
 """Killed at any moment, or stopped by a full disk: a resumed run ends with the same bits as one that was never stopped.
 
-The processes are real and so is SIGKILL. Their log is tiny; they train for a second or two, and most of the rest is importing PyTorch.
+The processes are real and so is SIGKILL. Their log is tiny, and they are forked from one that has imported PyTorch.
 """
 
 import json
 import os
 import random
-import resource
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.commands import LIGHT, CommandResult, gaterec_alone, start, write_log
-
-PLAIN = "from gaterec.cli.app import main; main()"
-PROGRAM = LIGHT + PLAIN
+from tests.support.commands import CommandResult, gaterec_alone, write_log
+from tests.support.forks import Forks
 
 SETTINGS = ("--epochs=150", "--stopping_step=150", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--dropout=0.2", "--loss_type=BPR")
 MOMENTS = 20
@@ -35,19 +34,22 @@ class World:
     log: Path
     whole: Path
     seconds: float
+    forks: Forks
 
     def command(self, saved: Path, *more: str) -> list[object]:
         return ["run", "-d", self.log, f"--checkpoint_dir={saved}", *SETTINGS, *more]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
     log = write_log(folder / "tiny.csv", people=60)
-    command = World(log, folder, 0).command(folder / "whole")
-    begin = time.monotonic()
-    assert gaterec_alone(*command, program=PROGRAM).code == 0
-    return World(log, only_run(folder / "whole"), time.monotonic() - begin)
+    with closing(Forks()) as forks:
+        found = forks.run(*World(log, folder, 0, forks).command(folder / "first"))  # waits for the imports too
+        assert found.code == 0, found.err
+        begin = time.monotonic()
+        forks.run(*World(log, folder, 0, forks).command(folder / "whole"))
+        yield World(log, only_run(folder / "whole"), time.monotonic() - begin, forks)
 
 
 def only_run(saved: Path) -> Path:
@@ -71,9 +73,9 @@ def assert_same(run: Path, whole: Path) -> None:
     assert figures(run) == figures(whole)
 
 
-def assert_resumes(world: World, saved: Path, program: str = PROGRAM) -> CommandResult:
+def assert_resumes(world: World, saved: Path) -> CommandResult:
     leftovers = [path for path in saved.glob(".*.part") if path.is_dir()]
-    found = gaterec_alone(*world.command(saved, "--resume"), program=program)
+    found = world.forks.run(*world.command(saved, "--resume"))
     assert (found.code, found.err) == (0, "".join(f"note: {path}: was left by a process that was stopped; removed\n" for path in leftovers))
     assert_same(only_run(saved), world.whole)
     return found
@@ -85,13 +87,11 @@ def states(saved: Path) -> dict[str, bytes]:
 
 def kill_when(world: World, saved: Path, reached: Callable[[], object], *more: str) -> bool:
     """Start a run and kill it as soon as `reached` says so; False when it ended before that."""
-    process = start(*world.command(saved, *more), program=PROGRAM)
+    process = world.forks.start(*world.command(saved, *more))
     while process.poll() is None and not reached():
         time.sleep(0.0005)
-    alive = process.poll() is None
     process.kill()
-    process.communicate()
-    return alive
+    return process.result().code == -signal.SIGKILL
 
 
 # -- killed -----------------------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_killed_while_writing(world: World, tmp_path: Path, pattern: str) -> Non
 
 def test_without_resume_a_killed_run_begins_anew(world: World, tmp_path: Path) -> None:
     assert kill_when(world, tmp_path, lambda: next(tmp_path.glob("*.training/epoch-*"), None))
-    found = gaterec_alone(*world.command(tmp_path), program=PROGRAM)
+    found = world.forks.run(*world.command(tmp_path))
     assert found.code == 0
     assert "Going on after epoch" not in found.out
     assert_same(only_run(tmp_path), world.whole)
@@ -157,7 +157,7 @@ def test_a_corrupt_state_is_told_and_the_one_before_it_used(world: World, tmp_pa
     content = bytearray(last.read_bytes())
     content[-5] ^= 1
     last.write_bytes(content)
-    found = gaterec_alone(*world.command(tmp_path, "--resume"), program=PROGRAM)
+    found = world.forks.run(*world.command(tmp_path, "--resume"))
     assert found.code == 0
     assert (
         found.err == f"note: {last}: is corrupt: its content does not match the digest that was written with it; using the one before it\n"
@@ -181,11 +181,7 @@ def assert_one_clear_line(found: CommandResult, where: str, reason: str) -> None
 def test_files_may_not_grow(world: World, tmp_path: Path) -> None:
     assert kill_when(world, tmp_path, lambda: next(tmp_path.glob("*.training/epoch-00000[1-9]*"), None))
     before = states(tmp_path)
-    found = gaterec_alone(
-        *world.command(tmp_path, "--resume"),
-        program=PROGRAM,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000)),
-    )
+    found = world.forks.run(*world.command(tmp_path, "--resume"), limit=4_000)
     assert_one_clear_line(found, f"{world.whole.name}.training/epoch-", "File too large")
     assert states(tmp_path) == before != {}
     assert not list(tmp_path.rglob("*.part")), "nothing half done is left behind"
@@ -214,11 +210,11 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", "-l", place], check=True)
 
 
-@pytest.mark.parametrize(("size", "program"), [("16k", PROGRAM), ("600k", PLAIN)], ids=["state", "folder"])
-def test_a_full_disk(world: World, small_disk: Callable[[str], Path], size: str, program: str) -> None:
+@pytest.mark.parametrize("size", ["16k", "600k"], ids=["state", "folder"])
+def test_a_full_disk(world: World, small_disk: Callable[[str], Path], size: str) -> None:
     saved = small_disk(size)
-    found = gaterec_alone(*world.command(saved), program=program)
+    found = gaterec_alone(*world.command(saved))
     assert_one_clear_line(found, str(saved / world.whole.name), "No space left on device")
     assert not list(saved.glob("HGN-*[!g]/run.json"))
     small_disk("16m")
-    assert_resumes(world, saved, program)
+    assert_resumes(world, saved)
