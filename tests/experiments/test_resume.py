@@ -21,7 +21,7 @@ import pytest
 from tests.support.commands import CommandResult, gaterec_alone, write_log
 from tests.support.forks import Forks
 
-SETTINGS = ("--epochs=150", "--stopping_step=150", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--dropout=0.2", "--loss_type=BPR")
+SETTINGS = ("--epochs=100", "--stopping_step=100", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--dropout=0.2", "--loss_type=BPR")
 MOMENTS = 20
 KILLS = (3, 3, 3, 3, 2, 2, 2, 2)
 """How often each of eight runs is killed, before it may end."""

@@ -12,6 +12,7 @@ from tests.support.commands import LIGHT, CommandResult
 
 PARENT = f"""{LIGHT}
 import json, os, resource, sys
+import torch._dynamo  # as the first optimizer does
 import gaterec.experiments.run
 from gaterec.cli.app import main
 for line in sys.stdin:

@@ -29,7 +29,7 @@ from tests.support.commands import gaterec as command
 
 LIGHT = "import gaterec.io.html; gaterec.io.html._chart_library = lambda: ''; "  # reading the charts' library takes longer than the rest
 CHILD = processes._START.replace("from MODULE", f"{LIGHT}from MODULE")
-PROGRAM = f"{LIGHT}import gaterec.processes; gaterec.processes._START = {CHILD!r}; from gaterec.cli.app import main; main()"
+PROGRAM = f"{LIGHT}import gaterec.io.processes; gaterec.io.processes._START = {CHILD!r}; from gaterec.cli.app import main; main()"
 SETTINGS = ("--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--epochs=4")
 SPACE = """
 # as RecBole writes it
