@@ -1,12 +1,12 @@
 # make demo   set everything up, train HGN on a simulated log, show how good it is, what it recommends and why, and how to open the page
-# make test   set everything up and run the tests          make lint   ruff, mypy, import-linter and codespell
+# make test   set everything up and run the tests, make test-fast those that take no time          make lint   ruff, mypy, import-linter and codespell
 # make bench  the benchmarks (each prints a ratio)         make fuzz   10,000 mangled files and settings
 # make mutants  change the core line by line and list the changes that no test notices (hours; MUTANTS='gaterec.training.losses.*' for a part)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench fuzz mutants docs clean
+.PHONY: demo test test-fast lint bench fuzz mutants docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gaterec run --MAX_ITEM_LIST_LENGTH=10 --learning_rate=0.005 --dropout=0.3 --repeatable=False
@@ -16,6 +16,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist worksteal
+
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/pytest -n auto -m "not slow"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -46,6 +46,8 @@ from gaterec.inference.recommender import load
 from tests.support.commands import write_log
 from tests.support.histories import settings
 
+pytestmark = pytest.mark.slow
+
 
 def two_rows(options: Options) -> Iterator[Row | Skipped]:
     yield {"what": "a|b", "peer": 12.0, "ours": 2.0, "peer / ours": 6.0}

@@ -27,6 +27,8 @@ from gaterec.errors import GaterecError
 from tests.support.commands import gaterec, write_log
 from tests.support.mangling import Change, a_result_or_a_clear_error, changes, fuzz, mangled, plain, values
 
+pytestmark = pytest.mark.slow
+
 # -- what is mangled --------------------------------------------------------------------------------------------------------------
 
 FRAME = pl.DataFrame(

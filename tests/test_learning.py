@@ -9,6 +9,8 @@ from gaterec.evaluation.scorer import EncoderScorer
 from tests.support.histories import settings
 from tests.support.training import CPU, planted, pop_right_at_first, right_at_first, trainer
 
+pytestmark = pytest.mark.slow
+
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 LEARNED: list[dict[str, Any]] = [
     {"loss_type": "CE", "epochs": 30},

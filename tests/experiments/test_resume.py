@@ -21,6 +21,8 @@ import pytest
 from tests.support.commands import CommandResult, gaterec_alone, write_log
 from tests.support.forks import Forks
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ("--epochs=100", "--stopping_step=100", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--dropout=0.2", "--loss_type=BPR")
 MOMENTS = 20
 KILLS = (3, 3, 3, 3, 2, 2, 2, 2)

@@ -240,6 +240,7 @@ def test_another_seed_gives_another_model(done: Result, log: Path, tmp_path: Pat
     assert figures(result) != figures(done)
 
 
+@pytest.mark.slow
 def test_separate_processes_give_the_same_bits(log: Path, tmp_path: Path) -> None:
     folders: list[Path] = []
     for name in "ab":

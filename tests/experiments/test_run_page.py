@@ -171,6 +171,8 @@ def rendered(report: Report, folder: Path, then: str = "") -> str:
     return browsed(folder / "report.html")
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: charts in the report page were not drawn")
 def test_chromium_draws_every_chart(tmp_path: Path, page: Page) -> None:
     tree = rendered(REPORT, tmp_path)
@@ -182,6 +184,8 @@ def test_chromium_draws_every_chart(tmp_path: Path, page: Page) -> None:
     assert len(re.findall(r"<select", tree.rpartition("<script>")[0])) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: pointing and choosing in charts was not tried")
 def test_chromium_answers_the_pointer_and_the_menu(tmp_path: Path) -> None:
     rows = [SliceRow("1–5", 12, {"recall@10": 0.2, "mrr@10": 0.0625})]
@@ -201,6 +205,8 @@ def test_chromium_answers_the_pointer_and_the_menu(tmp_path: Path) -> None:
     assert "0.2000" not in drawings(tree)[-1]
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the report page's escaping was not tried in a browser")
 def test_chromium_runs_nothing_from_the_text(tmp_path: Path) -> None:
     curious = dataclasses.replace(evil(), notes=[EVIL.replace("window.stolen = 1", "document.title = 'stolen'")])

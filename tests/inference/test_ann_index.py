@@ -74,6 +74,7 @@ def by_user(frame: pl.DataFrame) -> dict[str, list[str]]:
     return {str(user): part["item"].to_list() for (user,), part in frame.group_by("user", maintain_order=True)}
 
 
+@pytest.mark.slow
 def test_a_graph_goes_by_products_where_equal_lengths_hide_what_tells_items_apart() -> None:
     generator = torch.Generator().manual_seed(0)
     weight, queries = torch.randn(20_001, 16, generator=generator), torch.randn(200, 16, generator=generator)
@@ -304,6 +305,7 @@ def test_what_can_have_no_index_is_told(copy: Path, tmp_path: Path, monkeypatch:
     assert load(copy, index=False).index is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["torch", "faiss", "onnxruntime"])
 def test_threads_of_several_libraries_get_on(folder: Path, first: str) -> None:
     program = (

@@ -25,6 +25,8 @@ from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.hgn import HGN, HGNSettings
 from tests.support.commands import gaterec, write_log
 
+pytestmark = pytest.mark.slow
+
 
 def trained(place: Path, model: str = "HGN", **settings: object) -> Path:
     quiet = {"state": "WARNING", "MAX_ITEM_LIST_LENGTH": 5, "checkpoint_dir": str(place), **settings}

@@ -70,6 +70,7 @@ def test_a_setting_that_is_given_is_not_overruled_by_the_loss() -> None:
         settings(model="BPR", loss_type="SSM", negatives_may_be_own=False)
 
 
+@pytest.mark.slow
 def test_no_negative_of_a_training_step_is_an_item_of_its_user(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.csv", items=20)
     chosen = settings(model="BPR", dataset=str(log), train_neg_sample_args={"sample_num": 50})

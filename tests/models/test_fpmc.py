@@ -1,5 +1,6 @@
 """FPMC: its scores written out, and that it learns what follows the last item."""
 
+import pytest
 import torch
 
 from gaterec.models.fpmc import FPMC, FPMCSettings
@@ -32,6 +33,7 @@ def test_its_own_default_loss_is_bpr() -> None:
     assert settings(model="FPMC").loss_type == "BPR"
 
 
+@pytest.mark.slow
 def test_it_learns_what_follows_the_last_item() -> None:
     interactions = planted()
     chosen = settings(model="FPMC", embedding_size=16, epochs=40, learning_rate=0.02, train_batch_size=128, topk=[1], valid_metric="MRR@5")

@@ -63,6 +63,7 @@ def both_decide(people: int = 300, items: int = 6, length: int = 8) -> Interacti
     return histories(*found, catalogue=items)
 
 
+@pytest.mark.slow
 def test_it_learns_what_the_last_item_alone_does_not_tell() -> None:
     interactions = both_decide()
     small = {"embedding_size": 16, "hidden_size": 32, "dropout_prob": 0.0, "learning_rate": 0.02, "train_batch_size": 256}

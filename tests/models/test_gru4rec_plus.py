@@ -31,6 +31,7 @@ def test_any_source_wins_over_them() -> None:
     assert settings(model="GRU4RecPlus", train_neg_sample_args={"sample_num": 7}).negatives.sample_num == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [{}, {"loss_type": "TOP1max"}])
 def test_it_learns_what_follows(loss: dict[str, Any]) -> None:
     interactions = planted()

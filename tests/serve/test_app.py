@@ -379,6 +379,8 @@ def test_the_document_of_the_api_names_every_path(client: TestClient) -> None:
     assert client.get("/docs").status_code == client.get("/docs/swagger/swagger-ui-bundle.js").status_code == 200
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
 @pytest.mark.skipif(postgres.programs() is None, reason="PostgreSQL is not installed")
 def test_servers_that_share_a_database_see_each_others_events_and_deletions_at_once(make: Make) -> None:
     with postgres.server() as address, make(events=address) as one, make(events=address) as other:

@@ -12,6 +12,8 @@ from gaterec.serve.schemas import MAX_COLUMNS, MAX_FILTER, MAX_HISTORY, EventReq
 from gaterec.serve.schemas import MAX_VALUES as COLUMN_VALUES
 from tests.support.servers import serving
 
+pytestmark = pytest.mark.slow
+
 JSON = {"content-type": "application/json"}
 
 

@@ -17,6 +17,8 @@ from gaterec.serve import client
 from gaterec.serve.client import Client, ServerError
 from tests.support.servers import serving, train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

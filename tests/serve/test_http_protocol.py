@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.servers import Running, serving
 
+pytestmark = pytest.mark.slow
+
 HANGS = 10.0
 POST = b"POST /recommend HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
 PATIENCE = """

@@ -16,6 +16,8 @@ import pytest
 import gaterec
 from tests.support.commands import start, write_log
 
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 if CHROMIUM is None:
     pytest.skip("no Chromium on this machine: the page was not tried", allow_module_level=True)

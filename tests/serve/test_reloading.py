@@ -19,6 +19,8 @@ from gaterec.serve.client import Client, ServerError
 from gaterec.serve.reloading import Live, read
 from tests.support.servers import Make, problem, serving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def runs(tmp_path: Path, run_folder: Path) -> Path:

@@ -30,6 +30,8 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.support.servers import Running, serving
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = int(os.environ.get("GATEREC_REQUESTS", "300"))
 HANGS = 10.0
 """Seconds after which no answer is a fault."""

@@ -18,9 +18,10 @@ from gaterec.errors import SettingsError
 from gaterec.serve.app import Options
 from gaterec.serve.server import is_loopback, read_token
 from gaterec.serve.service import Service
-from tests.serve.conftest import Make
 from tests.support.commands import gaterec, start
-from tests.support.servers import serving
+from tests.support.servers import Make, serving
+
+pytestmark = pytest.mark.slow
 
 TOKEN = "a-token-that-nobody-guesses"
 

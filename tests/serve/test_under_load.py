@@ -13,6 +13,8 @@ from benchmarks.serving_kills import kills
 from benchmarks.serving_overload import overload
 from benchmarks.serving_reload import reloads
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = [f"u{number}" for number in range(60)]
 
 

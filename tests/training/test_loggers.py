@@ -30,6 +30,7 @@ def test_none_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_that_is_not_used(tmp_path: Path) -> None:
     program = (
         "import sys; from gaterec.cli.app import app; app(standalone_mode=False)\n"

@@ -26,6 +26,8 @@ from tests.support.commands import gaterec as command
 from tests.support.histories import settings
 from tests.support.pages import Page
 
+pytestmark = pytest.mark.slow
+
 CHILD = processes._START.replace("from MODULE", f"{LIGHT}from MODULE")
 SLOW = CHILD.replace(
     LIGHT,

@@ -307,6 +307,8 @@ def test_there_is_no_nan() -> None:
     assert "Importance" not in headings(source)
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: charts in the page of a search were not drawn")
 @pytest.mark.parametrize("make", [some, two_objectives, evil], ids=["one objective", "two objectives", "strange names"])
 def test_chromium_draws_every_chart(make: Any, tmp_path: Path) -> None:

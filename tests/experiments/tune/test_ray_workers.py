@@ -27,7 +27,7 @@ from tests.support.histories import settings
 from tests.support.workers import messages, task
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")]
 
 SPACE = "learning_rate choice [0.01,0.003]\npooling_type choice [average,max]\n"
 LONG = ("--epochs=100", "--stopping_step=100", "--embedding_size=4", "--MAX_ITEM_LIST_LENGTH=5", "--seeds=0")
@@ -124,6 +124,7 @@ def children(pid: int) -> list[int]:
 # -- on a cluster ----------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_machine_is_lost_and_no_trial_with_it(machines: Any, search: tuple[object, ...], figures: pl.DataFrame, tmp_path: Path) -> None:
     victim = machines.add_node(num_cpus=1)
     process = start(*search, "--tool=Ray", f"--ray_address={machines.address}", f"--out={tmp_path}", program=QUICK)
@@ -141,6 +142,7 @@ def test_a_machine_is_lost_and_no_trial_with_it(machines: Any, search: tuple[obj
     machines.remove_node(victim, allow_graceful=False)
 
 
+@pytest.mark.slow
 def test_a_machine_that_does_not_see_the_data_gets_it(machines: Any, data: Path, folder: Path) -> None:
     here = TrialRunner()
     expected = messages(here, task(data))[-1]["done"]["valid"]
@@ -166,6 +168,7 @@ def test_a_machine_that_does_not_see_the_data_gets_it(machines: Any, data: Path,
             there.answer({"go": False})
 
 
+@pytest.mark.slow
 def test_another_gaterec_on_a_machine_is_told(machines: Any, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = package.__version__
     monkeypatch.setattr("gaterec.experiments.tune.ray_workers.__version__", "9.9")
@@ -174,6 +177,7 @@ def test_another_gaterec_on_a_machine_is_told(machines: Any, data: Path, monkeyp
         cluster.hire(0).answer(task(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cpus", "gpus", "words"), [(1000, 0, "1000 cores and 0 GPUs"), (1, 0.5, "1 cores and 0.5 GPUs")])
 def test_a_machine_that_the_cluster_does_not_have(machines: Any, data: Path, cpus: float, gpus: float, words: str) -> None:
     with pytest.raises(
@@ -185,6 +189,7 @@ def test_a_machine_that_the_cluster_does_not_have(machines: Any, data: Path, cpu
 # -- begun here ------------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_begun_here_ends_with_the_search(search: tuple[object, ...], figures: pl.DataFrame, tmp_path: Path) -> None:
     """By Ctrl+C, which all processes of the terminal hear; then the search goes on without Ray. RAY_ADDRESS is not meant."""
     with tempfile.TemporaryDirectory(prefix="ray-") as made, patch.dict(os.environ, {"RAY_TMPDIR": made, "RAY_ADDRESS": "127.0.0.1:1"}):

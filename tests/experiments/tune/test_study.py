@@ -189,6 +189,7 @@ def test_random_search_ends_when_all_points_were_tried(tmp_path: Path) -> None:
     assert found != list(GRID.points())
 
 
+@pytest.mark.slow
 def test_tpe_goes_on_as_if_nothing_had_happened_and_finds_what_is_good(tmp_path: Path) -> None:
     whole = in_rounds(tmp_path / "a.db", (30,), space=RANGES, sampler="tpe")
     assert in_rounds(tmp_path / "b.db", (4, 17, 30), space=RANGES, sampler="tpe") == whole

@@ -27,6 +27,8 @@ from tests.support import postgres
 from tests.support.commands import CommandResult, write_log
 from tests.support.commands import gaterec as command
 
+pytestmark = pytest.mark.slow
+
 LIGHT = "import gaterec.io.html; gaterec.io.html._chart_library = lambda: ''; "  # reading the charts' library takes longer than the rest
 CHILD = processes._START.replace("from MODULE", f"{LIGHT}from MODULE")
 PROGRAM = f"{LIGHT}import gaterec.io.processes; gaterec.io.processes._START = {CHILD!r}; from gaterec.cli.app import main; main()"
@@ -160,6 +162,7 @@ def test_more_trials_of_the_same_search(here: Path, tmp_path: Path) -> None:
     assert len(scores(tmp_path)) == 3
 
 
+@pytest.mark.postgres
 def test_trials_may_be_kept_on_a_server(here: Path, tmp_path: Path) -> None:
     if postgres.programs() is None:
         pytest.skip("needs PostgreSQL")

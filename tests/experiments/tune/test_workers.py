@@ -118,6 +118,7 @@ def test_models_that_are_counted_have_no_epochs(data: Path, model: str) -> None:
     assert last["done"]["curve"] == []
 
 
+@pytest.mark.slow
 def test_a_worker_answers_like_a_workshop_and_its_death_is_told(data: Path, tmp_path: Path) -> None:
     here = TrialRunner()
     expected = messages(here, task(data))[-1]["done"]

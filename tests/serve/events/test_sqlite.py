@@ -18,6 +18,8 @@ from gaterec.serve.events.store import DamagedError, Event, EventsError, EventSt
 from tests.support.servers import Running, serving
 from tests.support.stores import held
 
+pytestmark = pytest.mark.slow
+
 QUICK = "from gaterec.serve.events import store as events; events.LOOK, events.LOST = 0.05, 0.2; from gaterec.cli.app import main; main()"
 """`gaterec` that looks at its store more often."""
 

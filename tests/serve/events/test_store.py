@@ -28,7 +28,7 @@ PAGE = 4096
 """The bytes of a page of SQLite's."""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.postgres])])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Of a store that is not there yet."""
     if request.param == "sqlite":
@@ -452,6 +452,8 @@ def switch() -> Iterator[tuple[str, Callable[[str], object]]]:
         turn("stop")
 
 
+@pytest.mark.slow
+@pytest.mark.postgres
 def test_a_server_may_go_away_and_come_back(switch: tuple[str, Callable[[str], object]]) -> None:
     address, turn = switch
     store = open_store(address)
@@ -473,6 +475,8 @@ def test_a_server_may_go_away_and_come_back(switch: tuple[str, Callable[[str], o
     store.close()
 
 
+@pytest.mark.slow
+@pytest.mark.postgres
 def test_a_database_that_acknowledges_before_the_disk_is_told_not_to(server: str) -> None:
     import psycopg
 
@@ -487,6 +491,8 @@ def test_a_database_that_acknowledges_before_the_disk_is_told_not_to(server: str
         connection.execute("ALTER ROLE tester RESET synchronous_commit")
 
 
+@pytest.mark.slow
+@pytest.mark.postgres
 def test_a_database_that_became_read_only_is_not_ready_until_it_can_be_written(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import psycopg
 
@@ -508,6 +514,8 @@ def test_a_database_that_became_read_only_is_not_ready_until_it_can_be_written(s
     store.close()
 
 
+@pytest.mark.slow
+@pytest.mark.postgres
 def test_a_database_whose_tables_are_gone_or_others_is_not_ready(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import psycopg
 
