@@ -101,6 +101,8 @@ def test_a_search_that_was_killed_between_choosing_and_beginning_loses_no_point(
     other.close()
 
 
+@pytest.mark.slow
+@pytest.mark.postgres
 def test_two_processes_can_not_lead_one_search_on_a_server(server: str, tmp_path: Path) -> None:
     address = storage_address(server, tmp_path)
     one = study(address, "twice")
