@@ -317,7 +317,7 @@ def refused_search(tmp_path: Path, space: str | bytes | None, *arguments: object
         ("pooling_type choice [average,maxx]\n", "hyper.test:1: pooling_type='maxx': expected 'average' or 'max', found 'maxx'"),
         (
             "train_batch_size uniform 1,2\n",
-            "hyper.test:1: train_batch_size=1.618033988749895: expected a valid integer, got a number with a fractional part, "
+            "hyper.test:1: train_batch_size=1.618033988749895: expected a whole number, "
             "found 1.618033988749895; for whole numbers write `quniform 1,2,1`",
         ),
         ("k choice [5,10]\n", "hyper.test:1: k=5: k is a setting of ItemKNN, and HGN does not have it. HGN has: "),

@@ -240,8 +240,8 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"- 1\n- 2\n", ": expected lines `name: value`, found list"),
-        (b"1: 2\n", ": expected lines `name: value`, found dict"),
+        (b"- 1\n- 2\n", ": expected lines `name: value`, found a list"),
+        (b"1: 2\n", ": expected lines `name: value`, found names that are no text"),
         (b"epochs: 3\nseed: [1\n", ":2: expected YAML: the [ that opens here is not closed"),
         (b"a: &x 1\nb: *x\n", ":2: expected YAML: aliases such as *name are not read"),
         (b"epochs: \xff\n", ": expected UTF-8 text, found byte 0xff at position 8"),
@@ -263,6 +263,9 @@ def test_files_that_are_none(tmp_path: Path, content: bytes, message: str) -> No
         ("a: 1\nval_interval: {rating: (3,5]}\n", 2, "the { that opens here is not closed; an interval needs quotes: rating: '(3,5]'"),
         ("a: 1\nrating: [1,2];(4,5]\n", 2, "the line does not fit those before it; look at its indentation, brackets and quotes; an interval needs quotes: rating: '[1,2];(4,5]'"),
         ("a: 1\nb: [1, 2\nc: 3\nd: 4\n", 2, "the [ that opens here is not closed"),
+        ("epochs 3\nseed: 1\n", 1, "expected `name: value`, found no colon"),
+        ("a: 1\neval_args:\n  mode full\n\n  order: TO\n", 3, "expected `name: value`"),
+        ("a: 1\n  b: 2\n", 2, "expected one `name: value` in a line"),
         ("eval_args: {order: TO,\n  split: {RS: [8, 1, 1}}\nb: 1\n", 2, "the [ that opens here is not closed"),
         ("a: 'x\nb: 1\nc: 2\n", 1, "the quote that opens here is not closed"),
         ('a: 1\nb: "x\nc: "y"\nd: 2\n', 2, "the quote that opens here is closed in line 3 only"),

@@ -35,8 +35,8 @@ def test_misspelt_models_name_their_neighbour() -> None:
     ("chosen", "message"),
     [
         ({"epochs": -1}, "epochs: expected a number greater than or equal to 0, found -1"),
-        ({"epochs": 1.5}, "epochs: expected a valid integer, got a number with a fractional part, found 1.5"),
-        ({"epochs": "many"}, "epochs: expected a valid integer, unable to parse string as an integer, found 'many'"),
+        ({"epochs": 1.5}, "epochs: expected a whole number, found 1.5"),
+        ({"epochs": "many"}, "epochs: expected a whole number, found 'many'"),
         ({"learning_rate": 0}, "learning_rate: expected a number greater than 0, found 0"),
         ({"learning_rate": float("nan")}, "learning_rate: expected a finite number, found nan"),
         ({"seed": 2**63}, "seed: expected a number less than 9223372036854775808, found 9223372036854775808"),

@@ -235,7 +235,8 @@ def read_settings_file(path: str | Path) -> SettingsFile:
     if content is None:
         return SettingsFile({}, {})
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise SettingsError(f"{path}: expected lines `name: value`, found {type(content).__name__}")
+        found = "a list" if isinstance(content, list) else "names that are no text" if isinstance(content, dict) else short(content)
+        raise SettingsError(f"{path}: expected lines `name: value`, found {found}")
     return SettingsFile(content, read.lines, [f"{path}:{problem}" for problem in read.problems])
 
 
@@ -276,6 +277,8 @@ def _yaml_fault(text: str, error: yaml.YAMLError) -> tuple[int, str]:
             where, problem = error.context_mark, "expected `name: value`"
         elif "cannot start any token" in problem:
             problem = "tabs don't indent; use spaces, and put quotes around text that begins with a sign"
+        elif "mapping values" in problem and (start := _unnamed(text, noticed.index if noticed else 0)) is not None:
+            where, problem = start, "expected `name: value`, found no colon"
         elif "mapping values" in problem:
             problem = "expected one `name: value` in a line, indented as the lines around it; put quotes around text with a colon"
         else:
@@ -287,6 +290,19 @@ def _yaml_fault(text: str, error: yaml.YAMLError) -> tuple[int, str]:
     if interval := _INTERVAL.search(source):
         problem += f"; an interval needs quotes: {interval[1]}: '{interval[2]}'"
     return line + 1, problem
+
+
+def _unnamed(text: str, end: int) -> yaml.Mark | None:
+    """The start of a line without a colon, which the parser reads as one text with the line at `end`."""
+    start = None
+    try:
+        for token in yaml.scan(text, yaml.SafeLoader):
+            if isinstance(token, yaml.ScalarToken) and token.style is None and token.start_mark.line < token.end_mark.line:
+                line = text.splitlines()[token.start_mark.line]
+                start = token.start_mark if not line[: token.start_mark.column].strip() else None
+    except yaml.YAMLError:
+        pass
+    return start if start is not None and start.line < text.count("\n", 0, end) else None
 
 
 def _left_open(text: str, end: int) -> tuple[yaml.Token | None, yaml.Token | None]:
@@ -564,6 +580,12 @@ def _told(finding: ErrorDetails) -> str:
             return f"there is no such setting; `gaterec settings {finding['loc'][0]}` lists them"
         case "bool_parsing" | "bool_type":
             return f"expected true or false{found}"
+        case "int_type" | "int_parsing" | "int_parsing_size" | "int_from_float":
+            return f"expected a whole number{found}"
+        case "float_type" | "float_parsing":
+            return f"expected a number{found}"
+        case "string_type":
+            return f"expected text{found}"
         case "missing":
             return "expected a value, found none"
         case "model_type" | "model_attributes_type" | "dict_type":

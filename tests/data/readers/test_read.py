@@ -380,6 +380,8 @@ def test_the_time_is_read_where_load_col_leaves_it_out(tmp_path: Path, name: str
         (pl.Series(["1", "1.2345678901234567e18"]), "DataFrame:row 2: item_id: expected an id with all its digits; save ids as integers or text"),
         (pl.Series([1.0, float("inf")]), "DataFrame:row 2: item_id: expected an id: a whole number or text, found inf"),
         (pl.Series(["1", "[1, 2]"]), "DataFrame:row 2: item_id: expected one id, with one row for each, found '[1, 2]'"),
+        (pl.Series(["1", "[1 2 30]"]), "DataFrame:row 2: item_id: expected one id, with one row for each"),  # as NumPy prints it
+        (pl.Series(["1", "{'a', 'b'}"]), "DataFrame:row 2: item_id: expected one id, with one row for each"),
         (pl.Series(["1", "['a']"]), "DataFrame:row 2: item_id: expected one id, with one row for each"),
         (pl.Series(["1", "[7]"]), "DataFrame:row 2: item_id: expected one id, with one row for each"),
     ],

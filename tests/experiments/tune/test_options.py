@@ -57,7 +57,7 @@ def test_words_that_are_taken(name: str, given: Any, taken: Any) -> None:
     [
         ({"trials": 0}, "trials: expected a number greater than or equal to 1, found 0"),
         ({"trials": 2_000_000}, "trials: expected a number less than or equal to 1000000, found 2000000"),
-        ({"trials": "many"}, "trials: expected a valid integer, unable to parse string as an integer, found 'many'"),
+        ({"trials": "many"}, "trials: expected a whole number, found 'many'"),
         ({"workers": 0}, "workers: expected a number greater than or equal to 1, found 0"),
         ({"seeds": -1}, "seeds: expected a number greater than or equal to 0, found -1"),
         ({"early_stop": 0}, "early_stop: expected a number greater than or equal to 1, found 0"),

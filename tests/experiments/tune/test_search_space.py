@@ -386,7 +386,7 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
         assert f"found {MAX_CONFIG_BYTES + 1:,} bytes" in refusal(file(tmp_path, "#" * (MAX_CONFIG_BYTES + 1), name))
         assert "there is nothing to choose" in refusal(file(tmp_path, "# soon\n", name))
     assert "\0" not in refusal(file(tmp_path, b"\0\1\2"))
-    assert refusal(file(tmp_path, "[1, 2]", "space.yaml")).endswith("expected lines `name: value`, found list")
+    assert refusal(file(tmp_path, "[1, 2]", "space.yaml")).endswith("expected lines `name: value`, found a list")
     assert refusal(file(tmp_path, "\nx: 0.1", "space.yaml")).startswith(f"{tmp_path / 'space.yaml'}:2: x: {EXPECTED}")
 
 
@@ -579,7 +579,7 @@ def test_the_example_is_accepted(tmp_path: Path) -> None:
         ({"dropout": "uniform -0.5,0.5"}, "dropout=-0.5: config_dict: dropout: expected a number greater than"),
         ({"embedding_size": "uniform 16,128"}, "embedding_size=85.2"),
         ({"embedding_size": "loguniform 2,4"}, "embedding_size=7.38"),
-        ({"embedding_size": "quniform 4,8,0.5"}, "embedding_size=4.5: config_dict: embedding_size: expected a valid integer"),
+        ({"embedding_size": "quniform 4,8,0.5"}, "embedding_size=4.5: config_dict: embedding_size: expected a whole number"),
         ({"pooling_type": ["max", "mean"], "epochs": [1, 2]}, "pooling_type='mean': config_dict: pooling_type: "),
     ],
 )

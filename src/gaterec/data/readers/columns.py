@@ -15,7 +15,8 @@ from gaterec.errors import DataError
 
 MAX_ID_LENGTH = 1000
 ROUNDED_ID = r"^[+-]?\d\.\d+[eE]\+?\d+$"
-LIST_ID = r"""^\[(.*[,'"].*|\s*\d*\s*)\]$"""
+LIST_ID = r"""^(\[(.*[,'"].*|[\d\s]*)\]|\{.*['"].*\})$"""
+"""A list, an array as NumPy prints it, a set or an object of JSON."""
 YEAR_9999 = 253_402_300_799
 """The last second of the year 9999."""
 
@@ -47,7 +48,7 @@ def as_ids(column: pl.Series, where: Where, trim: bool = False, missing: Collect
     _check(texts.str.len_chars() <= MAX_ID_LENGTH, texts, where, f"an id of at most {MAX_ID_LENGTH} characters")
     _check(~texts.str.contains(r"[\r\n\x00]"), texts, where, "an id on one line; check the quotes from here on")
     _check(~texts.str.contains(ROUNDED_ID), texts, where, "an id with all its digits; save ids as integers or text")
-    if texts.str.ends_with("]").any():
+    if texts.str.contains(r"[\]}]$").any():
         _check(~texts.str.contains(LIST_ID), texts, where, "one id, with one row for each")
     if trim and texts.str.contains(r"^-?\d+\.0$").all(ignore_nulls=True):
         texts = texts.str.strip_suffix(".0")
