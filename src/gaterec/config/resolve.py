@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from gaterec.config.findings import told
 from gaterec.config.loss_names import FULL_LOSSES, SHARED_NEGATIVES
 from gaterec.config.paths import check_regular, read_text
 from gaterec.config.presets import KINDS, bundle
@@ -557,51 +558,20 @@ def describe(error: ValidationError | RecursionError, origin: Mapping[str, str])
             if tuple(parts) in of_unions:
                 continue
             of_unions.add(tuple(parts))
-        told = _told(finding)
-        if not parts and (about := re.match(r"(\w+)(?:\.\w+)*: ", told)):  # what is said of several settings begins with one of them
+        text = _told(finding)
+        if not parts and (about := re.match(r"(\w+)(?:\.\w+)*: ", text)):  # what is said of several settings begins with one of them
             source = origin.get(about[1], "")
         else:
             source = next((origin[name] for n in range(len(parts), 0, -1) if (name := ".".join(parts[:n])) in origin), "")
-        lines[": ".join(part for part in (source, ".".join(parts), told) if part)] = None
+        lines[": ".join(part for part in (source, ".".join(parts), text) if part)] = None
     return "\n".join(lines)
 
 
 def _told(finding: ErrorDetails) -> str:
-    """What was expected and what was found, in our words where pydantic speaks of its own matters."""
-    kind, context = finding["type"], finding.get("ctx", {})
-    found = f", found {short(finding['input'])}"
-    match kind:
-        case "value_error":
-            return finding["msg"].removeprefix("Value error, ")
-        case "extra_forbidden":
-            *outside, name = map(str, finding["loc"])
-            if outside and name in Settings.model_fields:
-                return f"is a setting of its own; write {name}: {short(finding['input'])} beside {outside[0]}"
-            return f"there is no such setting; `gaterec settings {finding['loc'][0]}` lists them"
-        case "bool_parsing" | "bool_type":
-            return f"expected true or false{found}"
-        case "int_type" | "int_parsing" | "int_parsing_size" | "int_from_float":
-            return f"expected a whole number{found}"
-        case "float_type" | "float_parsing":
-            return f"expected a number{found}"
-        case "string_type":
-            return f"expected text{found}"
-        case "missing":
-            return "expected a value, found none"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return f"expected a dictionary{found}"
-        case "list_type" | "tuple_type":
-            return (
-                f"expected a list{found}; write {short([finding['input']])}"
-                if isinstance(finding["input"], str)
-                else f"expected a list{found}"
-            )
-        case "too_short" | "too_long":
-            bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-            return f"expected {bound} of them{found}"
-        case "string_too_short" | "string_too_long":
-            bound = f"at least {context['min_length']}" if kind == "string_too_short" else f"at most {context['max_length']}"
-            return f"expected text of {bound} characters{found}"
-        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
-            return f"expected a number {finding['msg'].removeprefix('Input should be ')}{found}"
-    return f"expected {finding['msg'].removeprefix('Input should be ')}{found}"
+    """What was expected and what was found; of a name that is unknown what to do."""
+    if finding["type"] == "extra_forbidden":
+        *outside, name = map(str, finding["loc"])
+        if outside and name in Settings.model_fields:
+            return f"is a setting of its own; write {name}: {short(finding['input'])} beside {outside[0]}"
+        return f"there is no such setting; `gaterec settings {finding['loc'][0]}` lists them"
+    return told(finding)

@@ -24,6 +24,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from gaterec._version import __version__
+from gaterec.config.findings import told
 from gaterec.errors import GaterecError, RequestError, RunError
 from gaterec.serve.batching import BusyError
 from gaterec.serve.bodies import JSONRoute
@@ -367,7 +368,7 @@ def _tell_problems(app: FastAPI) -> None:
         kind = request.headers.get("content-type", "")
         if "body" in {found["loc"][0] for found in error.errors()} and "json" not in kind:
             return problem(415, "content", f"content-type: expected application/json, found {kind[:80] or 'none'}")
-        return problem(422, "input", "; ".join(f"{_place(found['loc'])}: {found['msg']}" for found in error.errors()[:5]))
+        return problem(422, "input", "; ".join(f"{_place(found['loc'])}: {told(found, values=False)}" for found in error.errors()[:5]))
 
     def of_gaterec(request: Request, error: Exception) -> Response:
         kinds: list[tuple[type[Exception], int, str]] = [

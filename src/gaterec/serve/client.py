@@ -18,6 +18,7 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from gaterec.config.findings import told
 from gaterec.errors import GaterecError, RequestError
 from gaterec.inference.conditions import as_texts
 from gaterec.inference.ids import several, text
@@ -272,7 +273,7 @@ def _id(what: str, value: Any) -> str:
     try:
         return _ID.validate_python(text(value))
     except ValidationError as error:
-        raise RequestError(f"{what}: {error.errors()[0]['msg']}") from None
+        raise RequestError(f"{what}: {told(error.errors()[0])}") from None
 
 
 def _path_of(user: Any) -> str:
@@ -281,4 +282,4 @@ def _path_of(user: Any) -> str:
 
 
 def _told(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()[:5])
+    return "; ".join(f"{'.'.join(map(str, found['loc']))}: {told(found)}" for found in error.errors()[:5])
