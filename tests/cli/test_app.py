@@ -102,7 +102,7 @@ def test_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = gaterec("datasets", f"--data_path={tmp_path}")
     assert found.code == 0
     assert all(f" {name} " in found.out for name in known)
-    assert found.out.count("no: downloaded when used") == len(known) - 2
+    assert found.out.count("no: downloaded on first use") == len(known) - 2
 
 
 def test_nothing_of_the_datasets_is_cut_off_on_narrow_terminals(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Sequential recommendation: train HGN on your own log, know how good it is, and keep a folder of all that was found.",
+    help="Sequential recommendation: train a model on a log, evaluate it, explain its recommendations and serve them.",
 )
 ANY_SETTING = {"allow_extra_args": True, "ignore_unknown_options": True}
 MODEL = Annotated[str | None, typer.Option("--model", "-m", help="the model [default: HGN]")]
@@ -29,9 +29,9 @@ def run(
     model: MODEL = None,
     dataset: DATASET = None,
     config_files: FILES = "",
-    resume: Annotated[bool, typer.Option("--resume", help="go on where a killed run of the same settings stopped")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="resume a killed run with the same settings")] = False,
 ) -> None:
-    """Train a model on a log, judge it, leave a run folder. Any setting is a flag: --learning_rate=0.01 (see `gaterec settings`)."""
+    """Train a model on a log, evaluate it and write a run folder. Any setting is a flag: --learning_rate=0.01 (see `gaterec settings`)."""
     from gaterec.config.resolve import parse_flags
     from gaterec.experiments.run import run
 
@@ -52,15 +52,13 @@ def compare(
     ] = "HGN",
     dataset: DATASET = None,
     config_files: FILES = "",
-    seeds: Annotated[str, typer.Option("--seeds", help="how many, from --seed on; or which: [1,2,3]")] = "3",
-    ablation: Annotated[
-        bool, typer.Option("--ablation", help="HGN, and the same without each of its parts (the paper's ablation)")
-    ] = False,
+    seeds: Annotated[str, typer.Option("--seeds", help="number of seeds, starting at --seed; or a list: [1,2,3]")] = "3",
+    ablation: Annotated[bool, typer.Option("--ablation", help="HGN, and HGN without each of its parts (the paper's ablation)")] = False,
     out: Annotated[str | None, typer.Option("--out", help="the folder [default: checkpoint_dir/compare-DATASET-digest]")] = None,
-    valid_latex: Annotated[str | None, typer.Option("--valid_latex", help="a file for a LaTeX table of the validation figures")] = None,
-    test_latex: Annotated[str | None, typer.Option("--test_latex", help="a file for a LaTeX table of the test figures")] = None,
+    valid_latex: Annotated[str | None, typer.Option("--valid_latex", help="a file for a LaTeX table of the validation metrics")] = None,
+    test_latex: Annotated[str | None, typer.Option("--test_latex", help="a file for a LaTeX table of the test metrics")] = None,
 ) -> None:
-    """Several models on one split, one protocol, one table, several seeds. Any setting is a flag for all: --epochs=20, --protocol=paper."""
+    """Compare models on one split with several seeds. Any setting is a flag for all models: --epochs=20, --protocol=paper."""
     from gaterec.config.resolve import parse_flags, parse_value
     from gaterec.experiments.compare.compare import compare
 
@@ -85,28 +83,30 @@ def compare(
 @app.command(context_settings=ANY_SETTING)
 def tune(
     context: typer.Context,
-    params_file: Annotated[str, typer.Option("--params_file", help="what is searched: a file in RecBole's grammar (hyper.test), or YAML")],
+    params_file: Annotated[str, typer.Option("--params_file", help="the search space: a file in RecBole's format (hyper.test), or YAML")],
     model: MODEL = None,
     dataset: DATASET = None,
     config_files: FILES = "",
-    trials: Annotated[int | None, typer.Option("--trials", help="how many at most [default: every point of a grid, else 100]")] = None,
-    sampler: Annotated[str | None, typer.Option("--sampler", help="grid, random or tpe [default: grid where it can be counted]")] = None,
-    pruner: Annotated[str, typer.Option("--pruner", help="end hopeless trials early: none, median or hyperband")] = "none",
-    against: Annotated[str | None, typer.Option("--against", help="weigh quality against training_time or recommendation_time")] = None,
-    early_stop: Annotated[int | None, typer.Option("--early_stop", help="end after so many trials without a better one")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="trials at a time [default: 1; on a cluster as many as fit]")] = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="number of trials [default: all points of a grid, else 100]")] = None,
+    sampler: Annotated[str | None, typer.Option("--sampler", help="grid, random or tpe [default: grid if the space is finite]")] = None,
+    pruner: Annotated[str, typer.Option("--pruner", help="end trials early: none, median or hyperband")] = "none",
+    against: Annotated[str | None, typer.Option("--against", help="a second objective: training_time or recommendation_time")] = None,
+    early_stop: Annotated[int | None, typer.Option("--early_stop", help="end after this many trials in a row without a better one")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="trials at a time [default: 1; on a cluster, as many as fit]")] = None,
     tool: Annotated[str, typer.Option("--tool", help="local (RecBole's Hyperopt means the same), or Ray")] = "local",
     storage: Annotated[str | None, typer.Option("--storage", help="a file, or postgresql://... [default: trials.db in the folder]")] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="how many times winner and defaults are trained at the end; 0 judges neither")] = 3,
+    seeds: Annotated[int, typer.Option("--seeds", help="seeds for the final training of winner and defaults; 0 skips it")] = 3,
     out: Annotated[str | None, typer.Option("--out", help="the folder [default: checkpoint_dir/tune-MODEL-DATASET-digest]")] = None,
-    output_file: Annotated[str | None, typer.Option("--output_file", help="a file for the results as RecBole writes them")] = None,
+    output_file: Annotated[str | None, typer.Option("--output_file", help="a file for the results in RecBole's format")] = None,
     display_file: Annotated[str | None, typer.Option("--display_file", help="a file for the page (HTML)")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="try a grid of more than 10,000 points")] = False,
-    ray_address: Annotated[str | None, typer.Option("--ray_address", help="a Ray cluster, HOST:PORT or auto [default: begun here]")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option("--ray_address", help="a Ray cluster, HOST:PORT or auto [default: start one here]")
+    ] = None,
     cpus_per_trial: Annotated[float, typer.Option("--cpus_per_trial", help="cores of a Ray worker")] = 1.0,
     gpus_per_trial: Annotated[float, typer.Option("--gpus_per_trial", help="GPUs of a Ray worker; 0.5 lets two share one")] = 0.0,
 ) -> None:
-    """Search for the best settings on validation; then train the winner and the defaults and judge both. Any setting is a flag for all trials."""
+    """Search for the best settings on validation, then train the winner and the defaults and evaluate both. Any setting is a flag for all trials."""
     from gaterec.config.resolve import parse_flags
     from gaterec.experiments.tune.tune import tune
 
@@ -142,43 +142,41 @@ def tune(
 def evaluate(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="a run folder")],
-    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="the log of the run, where it is not where it was")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="the log of the run, if it has moved")] = None,
     config_files: FILES = "",
 ) -> None:
-    """Judge a trained run again, also by other metrics or another ranking: --topk=[5,20], --repeatable=False, --data_path=..."""
+    """Evaluate a trained run again, optionally with other metrics or another ranking: --topk=[5,20], --repeatable=False, --data_path=..."""
     from gaterec.config.resolve import parse_flags
     from gaterec.experiments.run import evaluate_run
 
     evaluate_run(folder, parse_flags(context.args), dataset=dataset, config_file_list=config_files.split())
 
 
-RUN = Annotated[Path, typer.Argument(help="a run folder, or a folder of them, whose newest is taken")]
+RUN = Annotated[Path, typer.Argument(help="a run folder, or a folder of runs, of which the newest is used")]
 
 
 @app.command()
 def recommend(
     folder: RUN,
-    users: Annotated[
-        str | None, typer.Option("--users", "-u", help="ids, separated by commas; @FILE of ids; all for all users of the log")
-    ] = None,
-    history: Annotated[str, typer.Option("--history", help="item ids: newer events of one user, or all of somebody without an id")] = "",
-    k: Annotated[int, typer.Option("-k", "--k", help="how many items each")] = 10,
-    seen: Annotated[bool, typer.Option("--seen", help="items of the history may come again")] = False,
-    deny: Annotated[str, typer.Option("--deny", help="item ids that are not recommended")] = "",
-    allow: Annotated[str | None, typer.Option("--allow", help="the only item ids that are")] = None,
+    users: Annotated[str | None, typer.Option("--users", "-u", help="user ids, separated by commas; @FILE with ids; or all")] = None,
+    history: Annotated[
+        str, typer.Option("--history", help="item ids: newer events of one user, or the history of a user without an id")
+    ] = "",
+    k: Annotated[int, typer.Option("-k", "--k", help="number of items per user")] = 10,
+    seen: Annotated[bool, typer.Option("--seen", help="recommend items of the history too")] = False,
+    deny: Annotated[str, typer.Option("--deny", help="item ids to exclude")] = "",
+    allow: Annotated[str | None, typer.Option("--allow", help="item ids to choose from")] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            "--where", help="COLUMN=VALUE of the .item file: only items that have it; of one column several times: one of the values"
-        ),
+        typer.Option("--where", help="only items with COLUMN=VALUE in the .item file; repeat it for one column to allow several values"),
     ] = None,
-    why: Annotated[bool, typer.Option("--why", help="say why, item by item")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="refuse users whom the run does not know")] = False,
-    diversity: Annotated[float, typer.Option("--diversity", help="0 to 1, how much unlike each other a list's items are to be")] = 0.0,
-    out: Annotated[Path | None, typer.Option("--out", help="a folder of Parquet files in place of a table on the screen")] = None,
+    why: Annotated[bool, typer.Option("--why", help="explain each item")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="refuse users that the run does not know")] = False,
+    diversity: Annotated[float, typer.Option("--diversity", help="0 to 1: how different the items of a list are")] = 0.0,
+    out: Annotated[Path | None, typer.Option("--out", help="write Parquet files to this folder instead of printing")] = None,
     index: Annotated[str | None, typer.Option("--index", help="hnsw or ivf, or none to score all items [default: the run's]")] = None,
 ) -> None:
-    """What people would choose next, by a trained run."""
+    """Recommend items to users with a trained run."""
     from gaterec.cli.recommend import recommend
 
     recommend(
@@ -200,9 +198,9 @@ def recommend(
 
 @app.command()
 def index(
-    folder: RUN, kind: Annotated[str, typer.Option("--index", help="hnsw (a graph) or ivf (cells, quicker to build)")] = "hnsw"
+    folder: RUN, kind: Annotated[str, typer.Option("--index", help="hnsw (a graph) or ivf (cells, faster to build)")] = "hnsw"
 ) -> None:
-    """Build an approximate index into a run folder, for very large catalogues, and measure its recall on people's queries."""
+    """Build an approximate index in a run folder, for very large catalogs, and measure its recall on queries of users."""
     from gaterec.inference.ann_index import index
 
     index(folder, kind)
@@ -211,10 +209,10 @@ def index(
 @app.command()
 def export(
     folder: RUN,
-    out: Annotated[Path, typer.Option("--out", help="the folder to make; an earlier export is replaced")],
+    out: Annotated[Path, typer.Option("--out", help="the folder to write; an earlier export is replaced")],
     kind: Annotated[str, typer.Option("--format", help="onnx (encoder and items), or the items alone: parquet or numpy")] = "onnx",
 ) -> None:
-    """A run for other programs: the encoder for ONNX Runtime, checked against PyTorch, or the items' vectors for a vector store."""
+    """Export a run: the encoder for ONNX Runtime, checked against PyTorch, or the item vectors for a vector store."""
     from gaterec.inference.export import export
 
     export(folder, kind, out)
@@ -223,12 +221,14 @@ def export(
 @app.command()
 def explain(
     folder: RUN,
-    item: Annotated[str, typer.Option("--item", "-i", help="the item's id")],
-    user: Annotated[str | None, typer.Option("--user", "-u", help="the person's id")] = None,
-    history: Annotated[str, typer.Option("--history", help="item ids: newer events of the person, or all of somebody without an id")] = "",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="write it to this file: a name in .svg, .png, .html or .json")] = None,
+    item: Annotated[str, typer.Option("--item", "-i", help="the item id")],
+    user: Annotated[str | None, typer.Option("--user", "-u", help="the user id")] = None,
+    history: Annotated[
+        str, typer.Option("--history", help="item ids: newer events of the user, or the history of a user without an id")
+    ] = "",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="write to this file, ending in .svg, .png, .html or .json")] = None,
 ) -> None:
-    """Why a trained run would recommend an item to a person: every part of the score."""
+    """Explain why a trained run recommends an item to a user: every part of the score."""
     from gaterec.cli.recommend import explain
 
     explain(folder, user, item, history, out)
@@ -236,28 +236,28 @@ def explain(
 
 @app.command()
 def serve(
-    folder: Annotated[Path, typer.Argument(help="a run folder, or a folder of runs, whose newest is taken")],
-    host: Annotated[str, typer.Option("--host", help="the address to listen on; any but this machine's own wants a token")] = "127.0.0.1",
+    folder: Annotated[Path, typer.Argument(help="a run folder, or a folder of runs, of which the newest is used")],
+    host: Annotated[
+        str, typer.Option("--host", help="the address to listen on; any other than this machine's own requires a token")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="the port; 0 for any free one")] = 8000,
     token_file: Annotated[
         Path | None,
-        typer.Option("--token_file", help="a file with the token that clients must show [default: GATEREC_TOKEN of the environment]"),
+        typer.Option("--token_file", help="a file with the token that clients must send [default: the environment variable GATEREC_TOKEN]"),
     ] = None,
-    events: Annotated[str, typer.Option("--events", help="where newer events are kept: a file, or postgresql://...")] = "events.db",
+    events: Annotated[str, typer.Option("--events", help="where new events are stored: a file, or postgresql://...")] = "events.db",
     retention: Annotated[
-        float | None, typer.Option("--retention_days", min=0.0, help="delete events after so many days [default: never]")
+        float | None, typer.Option("--retention_days", min=0.0, help="delete events after this many days [default: never]")
     ] = None,
-    queue: Annotated[int, typer.Option("--queue", min=1, help="requests that may wait; beyond that they are refused (503)")] = 256,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="requests that are answered together at most")] = 64,
-    deadline: Annotated[
-        float, typer.Option("--deadline", min=0.001, help="seconds after which a request that waits is refused (503)")
-    ] = 1.0,
+    queue: Annotated[int, typer.Option("--queue", min=1, help="maximum number of waiting requests; further ones are refused (503)")] = 256,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="maximum number of requests answered together")] = 64,
+    deadline: Annotated[float, typer.Option("--deadline", min=0.001, help="seconds after which a waiting request is refused (503)")] = 1.0,
     watch: Annotated[
-        float, typer.Option("--watch", min=0.0, help="seconds between two looks for a newer run in the folder; 0 for none")
+        float, typer.Option("--watch", min=0.0, help="seconds between checks for a newer run in the folder; 0 for none")
     ] = 2.0,
-    hosts: Annotated[str, typer.Option("--hosts", help="names that clients may call this server by, separated by commas")] = "",
+    hosts: Annotated[str, typer.Option("--hosts", help="further host names of this server, separated by commas")] = "",
 ) -> None:
-    """Put a trained run in front of people: an HTTP API, and a page to look at it. Needs pip install 'gaterec[serve]'."""
+    """Serve a trained run: an HTTP API and a web page. Needs pip install 'gaterec[serve]'."""
     from gaterec.errors import SettingsError
 
     try:
@@ -283,10 +283,10 @@ def serve(
 def prepare(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="a file (.inter, CSV, TSV, Parquet), a folder of data_path, or a known dataset")],
-    out: Annotated[Path, typer.Argument(help="the folder to make; an earlier prepared one is replaced")],
+    out: Annotated[Path, typer.Argument(help="the folder to write; an earlier prepared one is replaced")],
     config_files: FILES = "",
 ) -> None:
-    """Read, filter and order a log once; any run takes the folder as its --dataset and starts at once. Settings of the data are flags."""
+    """Read, filter and order a log once; runs take the folder as --dataset. Settings of the data are flags."""
     from gaterec.config.resolve import parse_flags
     from gaterec.experiments.run import prepare_folder
 
@@ -295,14 +295,14 @@ def prepare(
 
 @app.command()
 def datasets(data_path: Annotated[str, typer.Option("--data_path", help="the folder with NAME/NAME.inter")] = "dataset/") -> None:
-    """List the known datasets, and which of them are on this machine."""
+    """List the known datasets and which of them are on this machine."""
     from gaterec.data.datasets.registry import known_datasets
     from gaterec.io.console import plain
 
-    table = _table("name", "people", "items", "events", "publisher", "terms", "on this machine")
-    table.add_row("demo", "2,000", "480", "about 77,000", "simulated", "none", "made in memory")
+    table = _table("name", "users", "items", "events", "publisher", "terms", "on this machine")
+    table.add_row("demo", "2,000", "480", "about 77,000", "simulated", "none", "simulated in memory")
     for known in known_datasets(data_path):
-        place = plain(str(known.place)) if known.place else "no: downloaded when used"
+        place = plain(str(known.place)) if known.place else "no: downloaded on first use"
         table.add_row(known.name, f"{known.users:,}", f"{known.items:,}", f"{known.events:,}", known.publisher, known.terms, place)
     _print(table)
 
@@ -320,13 +320,13 @@ def models() -> None:
 
 @app.command()
 def recipes() -> None:
-    """List the recipes: a model and how to train it under one name, --recipe=NAME."""
+    """List the recipes: named settings of a model and its training, --recipe=NAME."""
     _list_bundles("recipe")
 
 
 @app.command()
 def protocols() -> None:
-    """List the protocols: what is held out and how it is judged under one name, --protocol=NAME."""
+    """List the protocols: named settings of the split and the evaluation, --protocol=NAME."""
     _list_bundles("protocol")
 
 
@@ -340,7 +340,7 @@ def _list_bundles(kind: Literal["recipe", "protocol"]) -> None:
 
 
 @app.command()
-def settings(name: Annotated[str | None, typer.Argument(help="a model, a setting, or nothing for all general settings")] = None) -> None:
+def settings(name: Annotated[str | None, typer.Argument(help="a model or a setting [default: all general settings]")] = None) -> None:
     """List the settings: name, type, default, meaning."""
     from rich.console import Console
     from rich.padding import Padding

@@ -160,7 +160,7 @@ class Environment(Section):
     wandb_project: str = Field("gaterec", description="the Weights & Biases project")
     log_tensorboard: bool = Field(False, description="log for TensorBoard beside the run's folder (extra tensorboard)")
     index: Annotated[Literal["none", "hnsw", "ivf"], BeforeValidator(_none_in_words)] = Field(
-        "none", description="an approximate index in the run's folder, for very large catalogues (extra index); docs/recommending.md"
+        "none", description="an approximate index in the run folder, for very large catalogs (extra index); docs/recommending.md"
     )
 
     @model_validator(mode="before")
@@ -189,7 +189,7 @@ class Data(Section):
     seq_separator: Annotated[str, BeforeValidator(_tab)] = Field(
         " ", min_length=1, max_length=1, description="inside token_seq and float_seq columns"
     )
-    USER_ID_FIELD: str = Field("user_id", min_length=1, description="the column of people")
+    USER_ID_FIELD: str = Field("user_id", min_length=1, description="the column of user ids")
     ITEM_ID_FIELD: str = Field("item_id", min_length=1, description="the column of items")
     RATING_FIELD: str = Field(
         "rating", min_length=1, description="the column of ratings; nothing is trained on it (filter by it with val_interval)"
@@ -220,12 +220,12 @@ class Data(Section):
         description="keep events by value: {'rating': '[4,inf)'} for numbers (a list of two, [3, 5], is the interval from 3 to 5), '[2024-01-01,2024-12-31]' for dates, {'kind': ['buy']} for text",
     )
     filter_inter_by_user_or_item: bool = Field(
-        True, description="with a .user or .item file, drop the events of people or items that it lacks"
+        True, description="with a .user or .item file, drop the events of users or items that it lacks"
     )
     user_inter_num_interval: IntervalText = Field(
-        "[0,inf)", description="keep people with so many events; repeated together with the next until both hold"
+        "[0,inf)", description="keep users with a number of events in this interval; repeated with the item filter until both hold"
     )
-    item_inter_num_interval: IntervalText = Field("[0,inf)", description="keep items with so many events")
+    item_inter_num_interval: IntervalText = Field("[0,inf)", description="keep items with a number of events in this interval")
     MAX_ITEM_LIST_LENGTH: int = Field(50, ge=1, le=100_000, description="how many of the latest events a query sees (L)")
 
     @model_validator(mode="after")
@@ -266,11 +266,11 @@ class ClipGradNorm(Section):
 
 class Training(Section):
     recipe: Annotated[str | None, BeforeValidator(none_word)] = Field(
-        None, description="settings under one name, which any other source changes; `gaterec recipes` lists them"
+        None, description="named settings, overridden by every other source; `gaterec recipes` lists them"
     )
     loss_type: Annotated[Loss, PlainValidator(known_loss)] = Field(
         "CE",
-        description="CE: cross-entropy over the whole catalogue; BPR: each target against negatives of its own; SSM (sampled softmax), gBCE, BPRmax and TOP1max: against negatives that a step shares; docs/losses.md",
+        description="CE: cross-entropy over the whole catalog; BPR: separate negatives for each target; SSM (sampled softmax), gBCE, BPRmax and TOP1max: negatives shared by a step; docs/losses.md",
     )
     epochs: int = Field(300, ge=0, le=1_000_000, description="passes over the training events, at most")
     train_batch_size: int = Field(2048, ge=1, le=10_000_000, description="training targets per step")
@@ -295,9 +295,9 @@ class Training(Section):
         description="whether the negatives of a user may include the user's own training items; the default of model BPR is false; must be true for losses whose negatives a step shares",
     )
     learning_rate_schedule: Literal["constant", "linear", "cosine"] = Field(
-        "constant", description="how the step size falls to nothing over all epochs; constant does not"
+        "constant", description="learning-rate decay to 0 over all epochs, or constant"
     )
-    warmup_epochs: float = Field(0.0, ge=0, le=1_000_000, description="over so many epochs the step size rises from nothing at first")
+    warmup_epochs: float = Field(0.0, ge=0, le=1_000_000, description="linear learning-rate warm-up, in epochs")
     gbce_t: float = Field(0.75, ge=0, le=1, description="gBCE: 0 is plain binary cross-entropy, 1 calibrates the scores fully")
     bprmax_reg: float = Field(
         1.0, ge=0, le=1000, description="BPRmax: weight of what keeps the scores of the negatives near the top near zero"
@@ -361,12 +361,12 @@ class EvalArgs(Section):
         description="{'LS': 'valid_and_test' | 'valid_only' | 'test_only'} leaves one event out for each; {'RS': [8,1,1]} by shares; {'TS': [8,1,1]} tests on what comes after one moment for all",
     )
     group_by: Annotated[Literal["user"] | None, BeforeValidator(_user_or_none)] = Field(
-        "user", description="cut each person's history (user), or all events at one moment (none)"
+        "user", description="split each user's history (user), or all events at one time (none)"
     )
     order: Literal["TO", "RO"] = Field("TO", description="order of events: by time (TO), or random (RO)")
     mode: dict[Literal["valid", "test"], str] = Field(
         {"valid": "full", "test": "full"},
-        description="rank the whole catalogue (full), or against N drawn items: uni100, pop100",
+        description="rank the whole catalog (full), or against N sampled items: uni100, pop100",
     )
     target: Literal["next", "all"] = Field(
         "next",
@@ -410,7 +410,7 @@ class EvalArgs(Section):
     @model_validator(mode="after")
     def _grouping_fits_the_split(self) -> "EvalArgs":
         if self.group_by is None and "RS" not in self.split:
-            raise ValueError("group_by none goes with split RS: LS and TS cut each person's history")
+            raise ValueError("group_by none goes with split RS: LS and TS cut each user's history")
         if self.order == "RO" and "TS" in self.split:
             raise ValueError("order RO has no moments to cut at: split TS needs order TO")
         return self
@@ -431,7 +431,7 @@ class Evaluation(Section):
         True, description="whether more of it is better: true but for GiniIndex and AveragePopularity; nothing else is accepted"
     )
     eval_batch_size: int = Field(
-        4096, ge=1, le=10_000_000, description="queries ranked at a time, at most; fewer when the catalogue is large"
+        4096, ge=1, le=10_000_000, description="maximum number of queries ranked at a time; fewer for a large catalog"
     )
     metric_decimal_place: int = Field(4, ge=0, le=17, description="decimals of printed metrics (files keep full precision)")
     tail_ratio: float = Field(

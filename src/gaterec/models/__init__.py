@@ -15,14 +15,14 @@ from gaterec.models.encoder import SequenceEncoder
 MODELS: dict[str, tuple[str, str]] = {
     "HGN": ("gaterec.models.hgn", "hierarchical gates over features and events, and an item-item product (KDD 2019)"),
     "SASRec": ("gaterec.models.sasrec", "causal self-attention over the row; post-norm, pre-norm or gated blocks (ICDM 2018)"),
-    "NextItNet": ("gaterec.models.nextitnet", "causal convolutions with growing gaps between the events that they see (WSDM 2019)"),
+    "NextItNet": ("gaterec.models.nextitnet", "causal dilated convolutions over the row (WSDM 2019)"),
     "Caser": ("gaterec.models.caser", "convolutions over the last events, along them and across their features (WSDM 2018)"),
-    "BPR": ("gaterec.models.bpr", "matrix factorisation: a person's lasting taste, whatever came last (UAI 2009)"),
-    "FPMC": ("gaterec.models.fpmc", "lasting taste, and what follows the last item (WWW 2010)"),
+    "BPR": ("gaterec.models.bpr", "matrix factorization: a user's long-term preference, without order (UAI 2009)"),
+    "FPMC": ("gaterec.models.fpmc", "long-term preference and a Markov chain on the last item (WWW 2010)"),
     "GRU4Rec": ("gaterec.models.gru4rec", "a recurrent network over the events (ICLR 2016)"),
     "GRU4RecPlus": ("gaterec.models.gru4rec_plus", "GRU4Rec under a ranking loss against many shared negatives (CIKM 2018)"),
-    "ItemKNN": ("gaterec.models.item_knn", "what the same people chose as the latest items; counted, not trained"),
-    "Pop": ("gaterec.models.pop", "what most people chose, the same for everyone; the floor that a model must beat"),
+    "ItemKNN": ("gaterec.models.item_knn", "items chosen by the same users as the latest items; counted, not trained"),
+    "Pop": ("gaterec.models.pop", "the most chosen items, the same for all users; a baseline"),
 }
 """Name of the class -> its module, and what it is in one line."""
 
