@@ -3,6 +3,8 @@
 import errno
 import io
 import os
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from torch import Tensor
 from gaterec.errors import RunError
 from gaterec.io.files import (
     _footer,
+    check_output,
     check_writable,
     digest_of,
     folder_written_whole,
@@ -140,6 +143,37 @@ def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="can't be written: there is a file where a folder should be"):
         write_whole(tmp_path / "file" / "x.txt", lambda part: part.write_text("one"))
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize(("kind", "found"), [("pipe", "a named pipe"), ("folder", "a folder"), ("socket", "a socket")])
+def test_a_file_takes_the_place_of_nothing_but_a_regular_file(tmp_path: Path, kind: str, found: str, linked: bool) -> None:
+    """A superuser who writes to /dev/null or /dev/stdout would put a file in its place, for all programs of the machine."""
+    place = tmp_path / "place"
+    with socket.socket(socket.AF_UNIX) as listener:
+        {"pipe": os.mkfifo, "folder": os.mkdir, "socket": lambda path: listener.bind(str(path))}[kind](place)
+    before = place.stat()
+    target = tmp_path / "link" if linked else place
+    if linked:
+        target.symlink_to(place)
+    expected = f"{re.escape(str(target))}: can't be written: expected a regular file, found {found}"
+    with pytest.raises(RunError, match=f"^{expected}$"):
+        write_whole(target, lambda part: part.write_text("x"))
+    with pytest.raises(RunError, match=f"^output_file: {expected}$"):
+        check_output(target, "output_file")
+    assert (place.stat().st_ino, place.stat().st_mode) == (before.st_ino, before.st_mode)
+    assert names(tmp_path) == (["link", "place"] if linked else ["place"])
+
+
+def test_a_file_takes_the_place_of_a_link_and_not_of_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "loose").symlink_to(tmp_path / "nowhere")
+    for name in ("link", "loose"):
+        check_output(tmp_path / name, "out")
+        write_whole(tmp_path / name, lambda part: part.write_text("new"))
+        assert (tmp_path / name).read_text() == "new"
+    assert (tmp_path / "file").read_text() == "old"
 
 
 LIMITED = """
@@ -669,7 +703,13 @@ def test_a_place_that_can_not_be_is_told_in_one_line_and_nothing_is_made(tmp_pat
         with only_one(place):
             pytest.fail("was made")
 
-    attempts: list[Callable[[], None]] = [lambda: write_whole(place, Path.touch), folder, one, lambda: check_writable(place)]
+    attempts: list[Callable[[], None]] = [
+        lambda: write_whole(place, Path.touch),
+        folder,
+        one,
+        lambda: check_writable(place),
+        lambda: check_output(place, "out"),
+    ]
     for attempt in attempts:
         with pytest.raises(RunError, match="can't be written: ") as refused:
             attempt()

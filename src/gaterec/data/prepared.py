@@ -22,7 +22,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from gaterec._version import __version__
-from gaterec.config.paths import read_text
+from gaterec.config.paths import expanded, read_text
 from gaterec.config.settings import Data, Settings
 from gaterec.data.datasets.registry import load_dataset
 from gaterec.data.filters import FilterStep, apply_filters
@@ -103,10 +103,10 @@ def prepared_folder(dataset: Any, data_path: str | Path) -> Path | None:
     """The prepared folder that `dataset` names, as a path or in data_path; None if it is something else."""
     if not isinstance(dataset, str | Path) or str(dataset) in ("", "demo"):
         return None
-    places = (Path(dataset).expanduser(), Path(data_path).expanduser() / dataset)
     try:
+        places = (expanded(dataset, "dataset"), expanded(data_path, "data_path") / dataset)
         return next((place for place in places if (place / ABOUT).is_file()), None)
-    except (OSError, ValueError):  # no path at all, which is told where it is looked for as a log
+    except (OSError, ValueError, SettingsError):  # no path at all, which is told where it is looked for as a log
         return None
 
 

@@ -24,7 +24,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gaterec.config.paths import check_name, open_regular, read_all, read_bytes
+from gaterec.config.paths import check_name, check_regular, open_regular, read_all, read_bytes
 from gaterec.errors import RunError
 
 LARGEST_HEADER = 100_000_000
@@ -43,11 +43,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file beside `path`, flush it to the disk, and put it in the place of `path` in one step.
 
     Raises:
-        RunError: the disk is full or the folder can't be written; what stood at `path` is untouched.
+        RunError: the disk is full, the folder can't be written, or anything but a regular file stands at `path`: a device or a named pipe
+            must not be replaced by a file. What stood at `path` is untouched.
     """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    part = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
     try:
-        check_name(path)
+        _check_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
         _flush(part)
@@ -57,6 +58,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError, ValueError):
             part.unlink(missing_ok=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise OSError unless a regular file, or none, is at `path`; symbolic links are followed."""
+    with suppress(FileNotFoundError):
+        check_regular(path)
 
 
 @contextmanager
@@ -236,6 +243,15 @@ def check_writable(folder: Path, setting: str = "checkpoint_dir") -> None:
     except RunError as error:
         raise RunError(f"{setting}: {str(error).replace(str(trial), str(folder), 1)}; give a folder that can") from None
     trial.unlink(missing_ok=True)
+
+
+def check_output(file: Path, setting: str) -> None:
+    """Raise RunError now, and not after an hour of training, when nothing can be written to the file `file`, which `setting` names."""
+    try:
+        _check_replaceable(file)
+    except OSError as error:
+        raise RunError(f"{setting}: {file}: can't be written: {reason(error)}") from None
+    check_writable(file.parent, setting)
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from gaterec.data.datasets.preprocessing import apply_steps
 from gaterec.data.datasets.publishers import Tables, write_atomic_files
 from gaterec.data.datasets.registry import DATASETS, Dataset, known_datasets, load_dataset
 from gaterec.data.log import Log
-from gaterec.errors import DataError, GaterecError, SettingsError
+from gaterec.data.prepared import prepared_folder
+from gaterec.errors import DataError, SettingsError
 from tests.support.histories import event_rows
 from tests.support.web import Site, serving
 
@@ -487,10 +488,17 @@ def test_a_pipe_in_a_dataset_folder_is_refused(tmp_path: Path, ending: str) -> N
             load(dataset, data_path)
 
 
-def test_paths_that_lead_nowhere_are_refused_in_one_line() -> None:
-    with pytest.raises(SettingsError, match=r"dataset: ~nosuch/x\.csv: there is no home folder ~nosuch; write \./~nosuch/x\.csv"):
-        load("~nosuch/x.csv")
-    with pytest.raises(GaterecError, match=r"there is no such file|no file can have this name"):
+def test_paths_that_lead_nowhere_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for dataset, data_path, setting in (("~nosuch/x", "nowhere", "dataset"), ("shop", "~nosuch/x", "data_path")):
+        with pytest.raises(SettingsError, match=rf"^{setting}: ~nosuch/x: there is no home folder ~nosuch; write \./~nosuch/x"):
+            load(dataset, data_path)
+        assert prepared_folder(dataset, data_path) is None
+    with pytest.raises(SettingsError, match=r"^data_path: x+: can't be looked into: File name too long$"):
+        known_datasets("x" * 300)
+    monkeypatch.setenv("GATEREC_CACHE", "~nosuch/x")
+    with pytest.raises(SettingsError, match=r"^GATEREC_CACHE: ~nosuch/x: there is no home folder"):
+        load("ml-100k")
+    with pytest.raises(SettingsError, match=r"no file can have this name$"):
         load("a\0b.csv")
     with pytest.raises(DataError, match="device"):
         load("/dev/zero")

@@ -235,6 +235,8 @@ def test_mistakes_are_told_before_anything_is_trained(log: Path, tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"^test_latex: .*there is a file where a folder should be"):
         gaterec.compare("Pop", log, out=tmp_path / "out", test_latex=tmp_path / "file" / "test.tex")
+    with pytest.raises(RunError, match=r"^test_latex: .*expected a regular file, found a folder"):
+        gaterec.compare("Pop", log, out=tmp_path / "out", test_latex=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

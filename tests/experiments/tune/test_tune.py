@@ -244,6 +244,7 @@ def test_files_are_not_written_over(here: Path, tmp_path: Path) -> None:
     space = here / "hyper.test"
     for flags, told in (
         ([f"--output_file={space}"], f"output_file: is the file of params_file too, {space}; give another"),
+        ([f"--output_file={'x' * 300}"], f"output_file: {'x' * 300}: can't be written: File name too long"),
         ([f"--output_file={tmp_path / 'x'}", f"--display_file={tmp_path / 'x'}"], "display_file: is the file of output_file too"),
         ([f"--display_file={tmp_path}"], f"display_file: expected a file, found the folder {tmp_path}"),
         ([f"--storage={space}"], f"storage: is the file of params_file too, {space}; give another"),

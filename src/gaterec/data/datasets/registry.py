@@ -37,7 +37,7 @@ from gaterec.data.datasets.publishers import (
 from gaterec.data.log import Log
 from gaterec.data.readers.parts import is_pattern, parts_in
 from gaterec.data.readers.read import PandasFrame, read_log
-from gaterec.errors import DataError
+from gaterec.errors import DataError, SettingsError
 
 TEXT = (".inter", ".csv", ".tsv", ".txt", ".dat", ".jsonl", ".ndjson", ".json")
 SUFFIXES = (*(ending for suffix in TEXT for ending in (suffix, f"{suffix}.gz")), ".parquet", ".pq")
@@ -181,7 +181,16 @@ class KnownDataset:
 
 
 def known_datasets(data_path: str | Path = "dataset/") -> list[KnownDataset]:
-    """The catalogue, with what of it is on this machine: in data_path, or in the cache."""
+    """The catalogue, with what of it is on this machine: in data_path, or in the cache.
+
+    Raises:
+        SettingsError: no folder can have the name in data_path.
+    """
+    folder = expanded(data_path, "data_path")
+    try:
+        places = {name: _log_in(folder / name) or _log_in(cache_folder() / name) for name in DATASETS}
+    except OSError as error:
+        raise SettingsError(f"data_path: {data_path}: can't be looked into: {error.strerror}") from None
     return [
         KnownDataset(
             name=dataset.name,
@@ -190,7 +199,7 @@ def known_datasets(data_path: str | Path = "dataset/") -> list[KnownDataset]:
             events=dataset.events,
             publisher=dataset.publisher,
             terms=dataset.terms,
-            place=_log_in(expanded(data_path, "data_path") / dataset.name) or _log_in(cache_folder() / dataset.name),
+            place=places[dataset.name],
         )
         for dataset in DATASETS.values()
     ]
@@ -246,9 +255,9 @@ def load_dataset(
 
 def _given_path(dataset: str | Path, data_path: Path) -> Path | None:
     """The file, the folder of parts or the pattern that is meant, if `dataset` is a path; None if it can only be a name."""
-    path = expanded(dataset, "dataset")
-    if isinstance(dataset, str) and (is_pattern(path) or dataset[0] == "~") and (data_path / dataset).exists():
+    if isinstance(dataset, str) and (is_pattern(Path(dataset)) or dataset[0] == "~") and (data_path / dataset).exists():
         return None  # a folder of this very name
+    path = expanded(dataset, "dataset")
     if is_pattern(path) or (path.exists() and not path.is_dir()):
         return path
     found = _log_in(path)

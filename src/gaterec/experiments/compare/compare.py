@@ -36,7 +36,7 @@ from gaterec.experiments.compare.run_process import RunSpec, follow
 from gaterec.experiments.setup import Prepared, prepare, truth_scorer
 from gaterec.inference.run_folder import SAME_BITS_ANYWAY, environment, folder_name, run_name
 from gaterec.io.console import Terminal, counted
-from gaterec.io.files import check_writable, only_one, write_parquet, write_text
+from gaterec.io.files import check_output, check_writable, only_one, write_parquet, write_text
 from gaterec.io.html import write_page
 from gaterec.training.reproducibility import pick_device
 
@@ -105,7 +105,7 @@ def compare(
     display = Terminal(settings)
     for option, path in (("valid_latex", valid_latex), ("test_latex", test_latex)):
         if path is not None:
-            check_writable(expanded(path, option).parent, option)
+            check_output(expanded(path, option), option)
     option, place = ("checkpoint_dir", settings.checkpoint_dir) if out is None else ("out", out)
     check_writable(expanded(place, option), option)
     with display.stages() as tell:

@@ -41,7 +41,7 @@ from gaterec.experiments.tune.workers import LocalWorker, Task, Worker, shares
 from gaterec.inference.run_folder import SAME_BITS_ANYWAY, environment, folder_name, read_info
 from gaterec.io.console import Terminal, counted
 from gaterec.io.database_urls import shown
-from gaterec.io.files import check_writable, only_one, write_parquet, write_text
+from gaterec.io.files import check_output, check_writable, only_one, write_parquet, write_text
 from gaterec.io.html import write_page
 from gaterec.models import MODELS, model_class
 from gaterec.training.reproducibility import pick_device
@@ -126,12 +126,12 @@ def tune(
         )
     limit = _limit(searched, how)
     display = Terminal(settings)
+    for option, path in outputs.items():
+        if path is not None:
+            check_output(expanded(path, option), option)
     option, saved = ("checkpoint_dir", settings.checkpoint_dir) if out is None else ("out", out)
     parent = expanded(saved, option).absolute()
     check_writable(parent, option)
-    for option, path in (("output_file", output_file), ("display_file", display_file)):
-        if path is not None:
-            check_writable(expanded(path, option).parent, option)
     with display.stages() as tell:
         prepared = prepare(settings, data, tell)
     if not len(prepared.valid):
@@ -484,7 +484,7 @@ def _check_files(named: Mapping[str, str | Path | None]) -> None:
         if name is None:
             continue
         place = Path(os.path.realpath(expanded(name, option)))
-        if place.is_dir():
+        if os.path.isdir(place):  # noqa: PTH112, Path.is_dir raises where a name is too long
             raise SettingsError(f"{option}: expected a file, found the folder {name}")
         if place in seen:
             raise SettingsError(f"{option}: is the file of {seen[place]} too, {name}; give another")
