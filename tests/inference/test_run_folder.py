@@ -177,6 +177,7 @@ def test_run_json_is_garbage(folder: Path, content: bytes, told: str) -> None:
         ({"model": "Unheard"}, "model: there is no model 'Unheard'"),
         ({"embedding_size": 5}, "weights.safetensors: feature_item.bias of HGN: expected (5,), found (4,)"),
         ({"news": 1}, "news: there is no such setting"),
+        ({"epochs": -3, "stopping_step": "x"}, "stopping_step: "),
     ],
 )
 def test_settings_that_do_not_fit(folder: Path, change: dict[str, Any], told: str) -> None:
@@ -186,6 +187,7 @@ def test_settings_that_do_not_fit(folder: Path, change: dict[str, Any], told: st
     line = refusal(folder)
     assert line.startswith(": is not whole: ")
     assert told in line
+    assert "\n" not in line
 
 
 def test_read_info_gives_all_of_run_json(trained: Path) -> None:

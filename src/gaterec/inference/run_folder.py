@@ -258,7 +258,7 @@ def _read_run(folder: Path, info: dict[str, Any]) -> LoadedRun:
     except (KeyError, RuntimeError, ValueError) as error:
         raise RunError(f"{folder}: is not whole: {reason(error)}") from None
     except GaterecError as error:
-        raise RunError(f"{folder}: is not whole: {error}") from None
+        raise RunError(f"{folder}: is not whole: {'; '.join(str(error).splitlines())}") from None
     return LoadedRun(folder, settings, model.eval(), users, items, info, digest)
 
 
