@@ -1,6 +1,7 @@
 """Prepared folders: they hold what the log held, refuse what is damaged, and replace nothing that isn't theirs."""
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -187,10 +188,25 @@ def test_filters_are_the_same_on_numbers_and_on_text(inter: Path, tmp_path: Path
     assert [f"x{user}" for user in number.users["user_id"]] == text.users["user_id"].to_list()
 
 
-def test_arrays_are_mapped_and_torch_takes_them_without_a_copy(folder: Path) -> None:
+def test_large_arrays_are_mapped_and_torch_takes_them_without_a_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaterec.data.prepared.MAPPED_FROM", 0)
     interactions = open_prepared(folder).interactions
     assert isinstance(interactions.item.base, np.memmap)
     assert torch.from_numpy(interactions.item).data_ptr() == interactions.item.ctypes.data
+
+
+def test_a_folder_of_small_arrays_may_be_cut_under_a_run(folder: Path) -> None:
+    interactions = open_prepared(folder).interactions
+    arrays = [
+        array for array in (interactions.item, interactions.offsets, interactions.time, interactions.item_counts()) if array is not None
+    ]
+    assert not any(
+        isinstance(array, np.memmap) or isinstance(array.base, np.memmap) for array in arrays
+    )  # else the next lines end this process
+    before = [array.tolist() for array in arrays]
+    for file in folder.iterdir():
+        os.truncate(file, 0)
+    assert [array.tolist() for array in arrays] == before
 
 
 def test_training_counts_are_those_of_the_training_events() -> None:

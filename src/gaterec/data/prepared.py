@@ -1,7 +1,7 @@
 """Logs made ready: read, filtered and put in order once, then kept as a folder of arrays that opens at once, whatever its size.
 
     prepared.json             format, name, source, settings, counts, fingerprint, notes, what each filter left, sizes of the files
-    item.npy, offsets.npy, time.npy     the histories (see interactions.py); mapped into memory, so only what is used is read
+    item.npy, offsets.npy, time.npy     the histories (see interactions.py); large ones are mapped, so that only what is used is read
     row.npy                   the order of the log's rows, which eval_args.group_by none needs at equal times; not in every folder
     counts.npy                how often each item was chosen
     users.parquet             ids of people in the order of their numbers; row 0 is "someone we don't know"
@@ -33,6 +33,9 @@ from gaterec.io.files import folder_written_whole, reason
 
 FORMAT = 1
 """The version of the folder's layout; a folder of a newer one is refused."""
+
+MAPPED_FROM = 2**25
+"""Bytes of a file of more than which an array is mapped into memory and not read."""
 
 ABOUT = "prepared.json"
 ARRAYS: dict[str, tuple[type, ...]] = {
@@ -166,7 +169,7 @@ def write_prepared(log: PreparedLog, settings: Settings, folder: Path) -> None:
 
 
 def open_prepared(folder: Path) -> PreparedLog:
-    """The log in a prepared folder; its arrays are mapped, so opening takes no time and reads next to nothing.
+    """The log in a prepared folder; large arrays are mapped, so that opening reads little whatever their size.
 
     Raises:
         DataError: the folder is half there, damaged, or of a newer version.
@@ -180,7 +183,7 @@ def open_prepared(folder: Path) -> PreparedLog:
             raise DataError(f"{file}: expected the file of {size:,} bytes that was prepared, found {what}; prepare the log again")
     try:
         arrays = {
-            name: _mapped(folder / f"{name}.npy", dtypes) for name, dtypes in ARRAYS.items() if name != "row" or "row.npy" in about["files"]
+            name: _array(folder / f"{name}.npy", dtypes) for name, dtypes in ARRAYS.items() if name != "row" or "row.npy" in about["files"]
         }
         tables = {
             name: pl.read_parquet((folder / f"{name}.parquet").absolute(), glob=False, hive_partitioning=False)
@@ -279,9 +282,12 @@ def _write_table(table: pl.DataFrame, file: Path) -> None:
         raise OSError(reason(error)) from None
 
 
-def _mapped(file: Path, dtypes: tuple[type, ...]) -> np.ndarray:
-    """An array on the disk. Pages are copied if they are ever written to, which nothing does: torch takes no array that can't be."""
-    array = np.asarray(np.load(file, mmap_mode="c", allow_pickle=False))
+def _array(file: Path, dtypes: tuple[type, ...]) -> np.ndarray:
+    """An array in memory, or one on the disk where it is large: if another program cuts its file, the process is ended by SIGBUS.
+
+    Pages are copied if they are ever written to, which nothing does: torch takes no array that can't be.
+    """
+    array = np.asarray(np.load(file, mmap_mode="c" if file.stat().st_size > MAPPED_FROM else None, allow_pickle=False))
     if array.ndim != 1 or array.dtype not in dtypes:
         raise ValueError(f"{file.name} holds {array.dtype} of {array.ndim} dimensions")
     return array
