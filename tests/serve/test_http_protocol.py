@@ -113,6 +113,14 @@ def test_a_head_that_does_not_come_is_not_waited_for(server: Running, begun: byt
         assert statuses(told(there)) == [408]
 
 
+def test_the_second_head_of_a_connection_is_not_waited_for_either(server: Running) -> None:
+    with connected(server) as there:
+        there.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+        assert statuses(there.recv(65536)) == [200]
+        there.sendall(b"GET /health")
+        assert statuses(told(there)) == [408]
+
+
 def test_a_head_that_drips_is_not_waited_for(server: Running) -> None:
     begin = time.monotonic()
     with connected(server) as there:
