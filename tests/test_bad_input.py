@@ -130,7 +130,9 @@ def test_ten_megabytes_in_one_field(tmp_path: Path) -> None:
 def test_no_log_at_all(tmp_path: Path, good: bytes) -> None:
     line = refused_file(tmp_path / "a.xlsx", good)
     assert line.startswith("a.xlsx: expected a .inter, .csv, ")
-    assert line.endswith("or a .parquet file, found .xlsx")
+    assert line.endswith(
+        "or a .parquet file, found .xlsx; give the file the ending of its format, .tsv for text with tabs, .csv for text with commas"
+    )
 
 
 def test_a_file_that_is_not_there(saved: str) -> None:
