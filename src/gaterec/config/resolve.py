@@ -11,7 +11,8 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -149,16 +150,21 @@ def read_value(name: str, value: Any, kind: Any = None) -> Any:
     ([5, 10], '123', {'order': 'TO'})
 
     Args:
-        name: the setting; the text of a setting that is text stays text, but for quotes around all of it.
+        name: the setting; the text of a setting that is text, or a list of words with commas between them, stays text, but for quotes
+            around all of it. None and null are None.
         kind: its type; by default that of the general setting of this name.
     """
     if kind is None:
         kind = Settings.model_fields[name].annotation if name in Settings.model_fields else Any
-    kinds = (kind, *get_args(kind))
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     if isinstance(value, str):
         if str in kinds:
+            if value.strip() in ("None", "null"):
+                return None
             quoted = re.fullmatch(r"""\s*(?:'[^']*'|"[^"]*")\s*""", value)
             return parse_value(value) if quoted else value
+        if list[str] in kinds and not value.lstrip().startswith("["):
+            return value
         value = parse_value(value)
     if isinstance(value, Mapping):
         section = next((one for one in kinds if isinstance(one, type) and issubclass(one, Section)), None)
@@ -443,10 +449,11 @@ def _layered(sources: Iterable[Source]) -> tuple[dict[str, Any], dict[str, str]]
     for source, content in sources:
         lines = content.lines if isinstance(content, SettingsFile) else {}
         for name, value in content.items():
+            value = read_value(name, value)
             field = Settings.model_fields.get(name)
             if value is None and field is not None and field.annotation is str and name != "TIME_FIELD":
                 continue
-            values[name] = read_value(name, value)
+            values[name] = value
             origin = {key: place for key, place in origin.items() if not key.startswith(f"{name}.")}
             origin[name] = f"{source}:{lines[name]}" if name in lines else source
             origin |= {key: f"{source}:{line}" for key, line in lines.items() if key.startswith(f"{name}.")}

@@ -322,6 +322,8 @@ class Training(Section):
         """RecBole's `{'distribution': 'none', ...}` is its long way to say null."""
         if isinstance(value, Mapping) and none_word(value.get("distribution", "uniform")) is None:
             return None
+        if isinstance(value, Mapping) and len(value) == 1 and (kind := next(iter(value))) in ("uniform", "popularity"):
+            raise ValueError(f"expected {{'distribution': {kind!r}, 'sample_num': {short(value[kind])}}}, found {short(value)}")
         return value
 
     @model_validator(mode="before")

@@ -156,9 +156,15 @@ def _chosen(table: Table, kind: Kind, settings: Data, notes: list[str]) -> Table
     load = None if settings.load_col is None else settings.load_col.get(kind, [])
     unload = (settings.unload_col or {}).get(kind, [])
     unused = (settings.unused_col or {}).get(kind, [])
+    problems = []
     for setting, names in (("load_col", load), ("unload_col", unload), ("unused_col", unused)):
         for column in names if isinstance(names, list) else ():
-            _require(table, column, f"mend {setting}.{kind}")
+            try:
+                _require(table, column, f"leave it out of {setting}.{kind}")
+            except DataError as error:
+                problems.append(str(error))
+    if problems:
+        raise DataError("\n".join(problems))
     kept = [column for column in found if (load is None or load == "*" or column in load) and unload != "*" and column not in unload]
     which = "load_col" if load is not None else "unload_col"
     if kind == "inter" and settings.TIME_FIELD in found and settings.TIME_FIELD not in kept:
