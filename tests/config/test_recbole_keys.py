@@ -420,3 +420,13 @@ def test_a_setting_of_another_model_is_refused_with_the_names_of_all_that_have_i
                 named = str(error.value).partition(" is a setting of ")[2].partition(f", and {other} does")[0]
                 assert re.split(", | and ", named) == owners
                 assert all(mine in str(error.value) for mine in own_settings(other).model_fields)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "popularity"])
+def test_the_form_of_neg_sampling_in_train_neg_sample_args_is_refused_with_the_form_to_write(kind: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        resolved("HGN", config_dict={"train_neg_sample_args": {kind: 10}})
+    remedy = str(error.value).partition("expected ")[2].partition(", found")[0]
+    chosen = resolved("HGN", config_dict={"train_neg_sample_args": remedy}).train_neg_sample_args
+    assert chosen is not None
+    assert (chosen.distribution, chosen.sample_num) == (kind, 10)

@@ -185,7 +185,7 @@ def test_values_keep_their_equals_signs_and_text_stays_text() -> None:
 @pytest.mark.parametrize("word", ["None", "null"])
 def test_the_word_for_null_leaves_a_text_setting_at_its_default(word: str) -> None:
     for arguments in ({"flags": parse_flags([f"--RATING_FIELD={word}"])}, {"config_dict": {"RATING_FIELD": word}}):
-        assert resolved("HGN", **arguments).RATING_FIELD == "rating"
+        assert resolved(**arguments).RATING_FIELD == "rating"
 
 
 @pytest.mark.parametrize(
@@ -193,11 +193,11 @@ def test_the_word_for_null_leaves_a_text_setting_at_its_default(word: str) -> No
 )
 def test_a_list_of_words_is_read_from_text(text: str, words: list[str]) -> None:
     for arguments in ({"flags": parse_flags([f"--missing_ids={text}"])}, {"config_dict": {"missing_ids": text}}):
-        assert resolved("HGN", **arguments).missing_ids == words
+        assert resolved(**arguments).missing_ids == words
 
 
 def test_the_text_of_a_dictionary_inside_a_dictionary_is_read() -> None:
-    chosen = resolved("HGN", config_dict={"eval_args": {"mode": "{'valid': 'uni10'}"}})
+    chosen = resolved(config_dict={"eval_args": {"mode": "{'valid': 'uni10'}"}})
     assert chosen.eval_args.mode == {"valid": "uni10", "test": "full"}
 
 

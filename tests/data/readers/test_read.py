@@ -296,6 +296,14 @@ def test_rows_without_ids_are_dropped_with_a_note(tmp_path: Path) -> None:
 MISSING = ["NA", "N/A", "null", "NULL", "None", "nan", "NaN", "<NA>", "\\N", "(null)", " NA ", " "]
 
 
+def test_all_missing_columns_of_load_col_are_named_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "user_id,item_id\nu,i\n")
+    found = fault(path, data(load_col={"inter": ["user_id", "item_id", "price", "brand"]}))
+    named = f"{path}:1: price, brand: expected columns of these names, found user_id, item_id"
+    assert found == f"{named}; leave them out of load_col.inter"
+    assert len(read_log(path, data(load_col={"inter": ["user_id", "item_id"]})).events) == 1
+
+
 @pytest.mark.parametrize("word", MISSING)
 @pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.inter", "x.jsonl", "x.parquet", "frame"])
 def test_words_for_missing_are_no_ids(tmp_path: Path, name: str, word: str) -> None:

@@ -156,15 +156,15 @@ def _chosen(table: Table, kind: Kind, settings: Data, notes: list[str]) -> Table
     load = None if settings.load_col is None else settings.load_col.get(kind, [])
     unload = (settings.unload_col or {}).get(kind, [])
     unused = (settings.unused_col or {}).get(kind, [])
-    problems = []
     for setting, names in (("load_col", load), ("unload_col", unload), ("unused_col", unused)):
-        for column in names if isinstance(names, list) else ():
-            try:
-                _require(table, column, f"leave it out of {setting}.{kind}")
-            except DataError as error:
-                problems.append(str(error))
-    if problems:
-        raise DataError("\n".join(problems))
+        missing = [column for column in names if column not in found] if isinstance(names, list) else []
+        if len(missing) == 1:
+            _require(table, missing[0], f"leave it out of {setting}.{kind}")
+        elif missing:
+            place = table.source if table.source == "DataFrame" else f"{table.source}:1"
+            raise DataError(
+                f"{place}: {_listed(missing)}: expected columns of these names, found {_listed(found)}; leave them out of {setting}.{kind}"
+            )
     kept = [column for column in found if (load is None or load == "*" or column in load) and unload != "*" and column not in unload]
     which = "load_col" if load is not None else "unload_col"
     if kind == "inter" and settings.TIME_FIELD in found and settings.TIME_FIELD not in kept:
