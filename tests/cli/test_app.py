@@ -1,6 +1,7 @@
 """The command line: what it imports, prints and returns."""
 
 import inspect
+import re
 import subprocess
 import sys
 import time
@@ -300,7 +301,9 @@ def test_preparing_a_log_and_running_on_it(log: Path, tmp_path: Path) -> None:
     assert "tiny: 25 people, 7 items, 135 events; " in ran.out
     (folder,) = (tmp_path / "saved").iterdir()
     assert gaterec("evaluate", folder).out in ran.out
-    assert gaterec("prepare", log, ready, "--state=WARNING") == (0, "", "")
+    quiet = gaterec("prepare", log, ready, "--state=CRITICAL")
+    assert quiet[::2] == (0, "")
+    assert re.fullmatch(r"tiny: .* prepared in .*\n", quiet.out)
     assert f"user_inter_num_interval: {ready} was prepared with '[0,inf)', found '[2,inf)'" in gaterec("evaluate", folder).err
 
 

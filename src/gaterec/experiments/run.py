@@ -221,7 +221,7 @@ def prepare_folder(
         write_prepared(log, settings, folder)
     _tell_log(display, log)
     interactions = log.interactions
-    display.line(
+    display.answer(
         f"{interactions.name}: {len(interactions.users) - 1:,} people, {len(interactions.items) - 1:,} items, {len(interactions.item):,} events, "
         f"prepared in {time.monotonic() - begin:.1f} s: gaterec run --dataset={_quoted(out)}"
     )
