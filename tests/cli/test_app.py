@@ -258,6 +258,7 @@ def test_every_option_of_a_command_reaches_its_function(
     assert calls == [expected]
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_does(log: Path, tmp_path: Path) -> None:
     found = gaterec("run", f"--dataset={log}", "--model=HGN", f"--checkpoint_dir={tmp_path}", *TINY)
     assert found[::2] == (0, "")
@@ -347,6 +348,7 @@ def test_an_interrupted_run_says_how_to_go_on(log: Path, tmp_path: Path, monkeyp
     assert "--resume" in found.err
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error(log: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from gaterec.cli.app import main; main()", "settings"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

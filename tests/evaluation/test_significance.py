@@ -57,6 +57,7 @@ def test_many_people_are_drawn_in_random_groups_of_the_same_spread(monkeypatch: 
     assert in_groups != one_by_one
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     """True difference 0.03: 0.05 of all gain, 0.02 lose. Of 600 intervals at 95 %, 570 are to be expected, give or take three times 5.3."""
     random = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from tests.support.commands import write_log
 from tests.support.histories import settings
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_process_alone() -> None:
     own = peak_memory()
     if own is None or sys.platform != "linux":

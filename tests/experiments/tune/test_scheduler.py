@@ -19,6 +19,8 @@ from gaterec.experiments.tune.workers import Message, Task, TrialFailedError, Wo
 from gaterec.io.console import Terminal
 from tests.support.histories import settings
 
+pytestmark = pytest.mark.slow
+
 RATES = read_space({"learning_rate": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})
 PATIENCE = 20
 """Seconds after which a test has failed that waits for another thread."""

@@ -13,11 +13,13 @@ from gaterec.experiments.tune.study import Study, check_same, storage_address
 from gaterec.experiments.tune.trials import Trial
 from gaterec.io.database_urls import shown
 
+pytestmark = pytest.mark.slow
+
 GRID = read_space({"learning_rate": [0.1, 0.01, 0.001], "reg_weight": [[0.0, 0.0], [0.5, 0.25]], "pooling_type": ["average", "max"]})
 RANGES = read_space({"learning_rate": "loguniform -8, -2", "dropout": "uniform 0, 0.5"})
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, bool]:
     """An address, and whether the study is alone there."""
     if request.param == "sqlite":
@@ -101,7 +103,6 @@ def test_a_search_that_was_killed_between_choosing_and_beginning_loses_no_point(
     other.close()
 
 
-@pytest.mark.slow
 @pytest.mark.postgres
 def test_two_processes_can_not_lead_one_search_on_a_server(server: str, tmp_path: Path) -> None:
     address = storage_address(server, tmp_path)
@@ -191,7 +192,6 @@ def test_random_search_ends_when_all_points_were_tried(tmp_path: Path) -> None:
     assert found != list(GRID.points())
 
 
-@pytest.mark.slow
 def test_tpe_goes_on_as_if_nothing_had_happened_and_finds_what_is_good(tmp_path: Path) -> None:
     whole = in_rounds(tmp_path / "a.db", (30,), space=RANGES, sampler="tpe")
     assert in_rounds(tmp_path / "b.db", (4, 17, 30), space=RANGES, sampler="tpe") == whole
