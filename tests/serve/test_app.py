@@ -68,8 +68,9 @@ def test_conditions_are_compared_as_what_the_column_holds(client: TestClient) ->
     assert answer["items"] == []
     assert answer["notes"][0] == "where: year: no item has '1997.5'; the nearest values are 1997 and 1998"
     assert answer["notes"][1].startswith("no item is left to recommend to user 'stranger'")
-    for bad in ([], None, {"a": 1}, [[1]], [None]):
-        assert "where" in problem(client.post("/recommend", json={"where": {"year": bad}}), 422, "input")
+    for bad in ([], None, {"a": 1}, [[1]], [None], [1] * 101, "x" * 600):
+        told = problem(client.post("/recommend", json={"where": {"year": bad}}), 422, "input")
+        assert told == "where.year: expected text of at most 512 bytes, a number, true or false, or a list of 1 to 100 of these"
 
 
 def test_unknown_items_are_left_out_with_a_note(client: TestClient) -> None:

@@ -36,6 +36,7 @@ from gaterec.serve.reloading import Loaded
 from gaterec.serve.schemas import (
     ID_LENGTH,
     MAX_K,
+    MAX_VALUES,
     DeleteAnswer,
     EventAnswer,
     EventRequest,
@@ -368,7 +369,7 @@ def _tell_problems(app: FastAPI) -> None:
         kind = request.headers.get("content-type", "")
         if "body" in {found["loc"][0] for found in error.errors()} and "json" not in kind:
             return problem(415, "content", f"content-type: expected application/json, found {kind[:80] or 'none'}")
-        return problem(422, "input", "; ".join(f"{_place(found['loc'])}: {told(found, values=False)}" for found in error.errors()[:5]))
+        return problem(422, "input", "; ".join(dict.fromkeys(map(_finding, error.errors()[:5]))))
 
     def of_gaterec(request: Request, error: Exception) -> Response:
         kinds: list[tuple[type[Exception], int, str]] = [
@@ -392,6 +393,14 @@ def _tell_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, of_input)
     app.add_exception_handler(GaterecError, of_gaterec)
     app.add_exception_handler(HTTPException, of_http)
+
+
+def _finding(found: Any) -> str:
+    """What is wrong with one field. A value of `where` may be of several types; what each of them would want is one sentence."""
+    where = found["loc"]
+    if where[:2] == ("body", "where") and len(where) > 3:
+        return f"{_place(where[:3])}: expected text of at most {ID_LENGTH} bytes, a number, true or false, or a list of 1 to {MAX_VALUES} of these"
+    return f"{_place(where)}: {told(found, values=False)}"
 
 
 def _place(where: tuple[str | int, ...]) -> str:

@@ -206,6 +206,8 @@ class EventStore:
         with self._changed:
             if self._closed:
                 raise EventsError(f"events: {self.shown}: is closed")
+            if work.events and (broken := self._lost or self._unread or self._unwritten):
+                raise EventsError(str(broken))  # what is written into a damaged file may not be readable afterwards
             if self._waiting and self._waiting + len(work.events) > self._limit:
                 raise StoreBusy(f"events: {self._waiting} wait to be written; try again shortly")
             self._work.append(work)
