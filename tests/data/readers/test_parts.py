@@ -166,18 +166,3 @@ def test_parts_without_rows_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "part-4.csv").write_text("user_id,item_id\n")
     with pytest.raises(DataError, match="expected rows in 5 files, found none"):
         load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("user_id,item_id", "user_id,item_id,timestamp"),
-        ("user_id,item_id,timestamp", "user_id,item_id"),
-        ("user_id:token,item_id:token,timestamp:float", "user_id:token,item_id:token,timestamp:token"),
-    ],
-)
-def test_parts_with_other_columns_or_types_are_refused(tmp_path: Path, first: str, second: str) -> None:
-    for number, head in enumerate((first, second)):
-        (tmp_path / f"part-{number}.csv").write_text(f"{head}\n{','.join('123'[: head.count(',') + 1])}\n")
-    with pytest.raises(DataError, match=r"part-1\.csv: expected the columns of .*part-0\.csv .*; parts of one log have equal columns"):
-        load(tmp_path)
