@@ -10,7 +10,7 @@ import polars as pl
 import gaterec
 from benchmarks.harness import Benchmark, Options, Row, Skipped
 from benchmarks.quality import PAPER_FLAGS
-from gaterec.inference.recommender import Person, Recommender, load
+from gaterec.inference.recommender import Recommender, RequestUser, load
 
 
 class Case(NamedTuple):
@@ -96,11 +96,11 @@ def _trained(options: Options, case: Case, log: pl.DataFrame) -> tuple[Recommend
 
 def _hits(recommender: Recommender, everybody: Recommender, people: Sequence[str]) -> list[bool]:
     """Whether each person's last item is among the ten best by all events before it."""
-    found = everybody.people(people, None)
+    found = everybody.request_users(people, None)
     ids = everybody.items.to_series(0).to_list()
     known = {ids[number]: place for number, place in ((n, _number(recommender, ids[n])) for n in range(1, len(ids)))}
     asked = [
-        Person(
+        RequestUser(
             person.id, _person(recommender, person), np.array([known[ids[n]] for n in person.items[:-1] if known[ids[n]]], dtype=np.int64)
         )
         for person in found
@@ -118,8 +118,8 @@ def _number(recommender: Recommender, item: str) -> int:
         return 0
 
 
-def _person(recommender: Recommender, person: Person) -> int:
-    return recommender.people([person.id], None)[0].number
+def _person(recommender: Recommender, person: RequestUser) -> int:
+    return recommender.request_users([person.id], None)[0].number
 
 
 BENCHMARK = Benchmark(

@@ -16,7 +16,7 @@ from benchmarks.made_runs import made_run
 from benchmarks.quality import PAPER_FLAGS
 from benchmarks.ranking import TILES, bare_product
 from benchmarks.simulated import alone
-from gaterec.inference.recommender import Person, Recommender
+from gaterec.inference.recommender import Recommender, RequestUser
 
 ITEMS, D, PEOPLE, MANY = 100_000, 64, 10_000, 1_000_000
 CALLS, BATCH, K = 300, 64, 10
@@ -107,10 +107,10 @@ def _update(options: Options, recommender: Recommender) -> Row:
     items = random.integers(1, ITEMS, window + CALLS).astype(np.int32)
 
     def followed() -> float:
-        recommender.following.queries([Person("visitor", 1, items[:window])])
+        recommender.following.queries([RequestUser("visitor", 1, items[:window])])
         begin = time.perf_counter()
         for count in range(window + 1, window + CALLS):
-            recommender.following.queries([Person("visitor", 1, items[:count])])
+            recommender.following.queries([RequestUser("visitor", 1, items[:count])])
         return (time.perf_counter() - begin) / (CALLS - 1)
 
     @torch.inference_mode()

@@ -42,7 +42,7 @@ def test_reasons_are_told_item_by_item(saved: Path) -> None:
 
 
 def test_everybody_goes_to_a_folder_that_is_written_whole(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gaterec.cli.recommend.AT_A_TIME", 15)
+    monkeypatch.setattr("gaterec.cli.recommend.USERS_PER_FILE", 15)
     for _ in range(2):  # its own files may be written again
         assert gaterec("recommend", saved, "--users=all", "-k", 4, f"--out={tmp_path / 'lists'}").code == 0
     assert len(list((tmp_path / "lists").iterdir())) == 3

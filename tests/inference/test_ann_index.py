@@ -181,7 +181,7 @@ def test_it_is_asked_and_only_where_it_may_be(near: Recommender, monkeypatch: py
 
 def test_nothing_barred_comes_and_as_many_as_are_left(near: Recommender, exact: Recommender) -> None:
     everybody = near.users.to_series(0).to_list()[1:]
-    histories = {person.id: set(near.items.to_series(0).gather(person.items)) for person in near.people(everybody, None)}
+    histories = {person.id: set(near.items.to_series(0).gather(person.items)) for person in near.request_users(everybody, None)}
     first = by_user(exact.recommend(everybody, k=10))
     deny = sorted({item for items in first.values() for item in items})[:400]
     for user, items in by_user(near.recommend(everybody, k=20, deny=deny)).items():

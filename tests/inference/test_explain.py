@@ -15,7 +15,7 @@ import gaterec
 from gaterec.errors import RequestError
 from gaterec.inference.explain import explain
 from gaterec.inference.explanation import EXACT, LEFT_OUT, Explanation
-from gaterec.inference.recommender import Person, Recommender, load
+from gaterec.inference.recommender import Recommender, RequestUser, load
 from tests.support.commands import write_log
 
 SMALL = {"MAX_ITEM_LIST_LENGTH": 5, "epochs": 3, "state": "WARNING"}
@@ -61,10 +61,10 @@ def test_what_if_an_event_were_gone_is_computed_anew(tmp_path: Path, model: str)
     recommender = trained(tmp_path, model)
     found = explain(recommender, "u1", "i1")
     assert found.method == (EXACT if model in {"BPR", "FPMC"} else LEFT_OUT)
-    (person,) = recommender.people(["u1"], None)
+    (person,) = recommender.request_users(["u1"], None)
     for place, score in enumerate(found.events["what_if"]):
         at = len(person.items) - len(found.events) + place
-        without = Person("u1", person.number, np.delete(person.items, at))
+        without = RequestUser("u1", person.number, np.delete(person.items, at))
         assert score == pytest.approx(float(recommender.scores([without])[0, recommender.item_number("i1")]), abs=1e-5)
     if found.method == LEFT_OUT:
         assert found.events["total"].to_list() == pytest.approx([found.score - score for score in found.events["what_if"]], abs=1e-5)

@@ -64,9 +64,9 @@ def test_every_model_with_vectors_exports(model: str, tmp_path: Path, capfd: pyt
     encoder, recommender = load_onnx(tmp_path / "onnx"), load(run)
     for number in (1, 2):
         ids = encoder.users["id"].gather([number - 1]).to_list()
-        (person,) = recommender.people(ids, None)
+        (person,) = recommender.request_users(ids, None)
         found = encoder.queries(np.array([number]), person.items[None, -4:].astype(np.int64))
-        expected = recommender.queries(recommender.people(None, [recommender.items.to_series(0).gather(person.items[-4:])]))
+        expected = recommender.queries(recommender.request_users(None, [recommender.items.to_series(0).gather(person.items[-4:])]))
         if model not in {"HGN", "BPR", "FPMC", "Caser"}:  # in which a person counts
             assert found == pytest.approx(expected.numpy(), rel=1e-4, abs=1e-6)
         scores = found @ encoder.table.T + encoder.bias
@@ -115,7 +115,7 @@ def test_what_the_readme_of_an_export_says_runs_and_recommends_what_the_run_does
     names: dict[str, np.ndarray] = {}
     with redirect_stdout(io.StringIO()):
         exec(compile(program, "README.txt", "exec"), names)
-    known = recommender._users["u3"]
+    known = recommender._users._numbers["u3"]
     history = np.array([recommender.item_number(item) for item in ("i1", "i2", "i4")])
     with torch.inference_mode():
         query = recommender.model(torch.tensor([known]), torch.from_numpy(history)[None])[:, -1]
@@ -134,7 +134,7 @@ def test_a_vector_store_needs_inner_products_alone(run: Path, tmp_path: Path, ki
     else:
         frame, vectors = pl.read_csv(tmp_path / "items" / "items.csv"), np.load(tmp_path / "items" / "vectors.npy")
     assert frame["title"].to_list() == [f"Film {item[1:]}" for item in frame["id"]]
-    query = recommender.queries(recommender.people(["u1"], None))[0].numpy()
+    query = recommender.queries(recommender.request_users(["u1"], None))[0].numpy()
     scores = recommender.score("u1", frame["id"])
     assert vectors @ np.append(query, 1.0) == pytest.approx(scores, rel=1e-5)
 

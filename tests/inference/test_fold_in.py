@@ -120,7 +120,7 @@ def test_somebody_new_is_the_same_to_recommend_score_and_explain(folder: Path) -
         assert found.score == pytest.approx(score, abs=1e-6)
         assert found.as_frame()["value"].sum() == pytest.approx(score, abs=1e-5)
         assert found.lasting
-    (person,) = recommender.people(None, [history])
+    (person,) = recommender.request_users(None, [history])
     assert recommender.fold_in is not None
     expected = recommender.model.encode(recommender.fold_in([person.items]), torch.from_numpy(person.items[-4:])[None])
     torch.testing.assert_close(recommender.queries([person])[0], expected[0, -1], rtol=1e-5, atol=1e-6)
@@ -130,7 +130,7 @@ def test_it_can_be_turned_off_and_changes_nobody_known(folder: Path) -> None:
     folded, plain_run = load(folder), load(folder, fold_in=False)
     assert plain_run.fold_in is None
     history = ["i3", "i5", "i4"]
-    (person,) = plain_run.people(None, [history])
+    (person,) = plain_run.request_users(None, [history])
     zeros = plain_run.model(torch.tensor([0]), torch.from_numpy(person.items)[None])[0, -1]
     torch.testing.assert_close(plain_run.queries([person])[0], zeros, rtol=1e-5, atol=1e-6)
     assert not folded.queries([person]).allclose(plain_run.queries([person]), atol=1e-4)
@@ -142,7 +142,7 @@ def test_it_can_be_turned_off_and_changes_nobody_known(folder: Path) -> None:
 def test_people_at_once_are_those_one_by_one(folder: Path) -> None:
     recommender = load(folder)
     users, asked = ["u1", None, "u2", "new", None], [[], ["i1", "i2"], [], ["i3", "i4", "i5", "i6", "i7"], ["i9"]]
-    people = [recommender.people(None if user is None else [user], [history])[0] for user, history in zip(users, asked, strict=True)]
+    people = [recommender.request_users(None if user is None else [user], [history])[0] for user, history in zip(users, asked, strict=True)]
     alone = torch.cat([recommender.queries([person]) for person in people])
     torch.testing.assert_close(recommender.queries(people), alone, rtol=1e-5, atol=1e-6)
     lists, _ = recommender.best(people, 5, seen=False)

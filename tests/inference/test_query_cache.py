@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gaterec.inference.query_cache import QueryCache
-from gaterec.inference.users import Histories, Person
+from gaterec.inference.users import Histories, RequestUser
 from gaterec.models.hgn import HGN
 from tests.support.models import L, anew, hgn
 
@@ -15,11 +15,11 @@ def model() -> HGN:
     return hgn()
 
 
-def someone(name: str | None, *items: int, number: int = 1) -> Person:
-    return Person(name, number, np.array(items, dtype=np.int32))
+def someone(name: str | None, *items: int, number: int = 1) -> RequestUser:
+    return RequestUser(name, number, np.array(items, dtype=np.int32))
 
 
-def check(following: QueryCache, model: HGN, *people: Person) -> None:
+def check(following: QueryCache, model: HGN, *people: RequestUser) -> None:
     with torch.no_grad():
         found = following.queries(people)
         for row, person in enumerate(people):
@@ -73,7 +73,7 @@ def test_many_at_once_and_nobody_remembered(model: HGN) -> None:
     following = QueryCache(model, L, 7)
     check(following, model, *people)
     before = len(following)
-    plain = following.queries(people, follow=False)
+    plain = following.queries(people, cache=False)
     torch.testing.assert_close(plain, following.queries_of(Histories.of(people)))
     assert len(following) == before
     nobody = QueryCache(model, L, 0)
@@ -96,12 +96,12 @@ def test_nothing_stays_of_who_is_forgotten_and_their_place_is_used_again(model: 
     following.forget("b")
     following.forget("nobody")
     assert len(following) == 2
-    windows = following._windows
+    windows = following._state
     left = [part for part in vars(windows).values() if isinstance(part, torch.Tensor) and part.shape[0] == len(windows.user)]
     assert len(left) >= 4
     place = following._free[0]
     assert all(float(part[place].abs().sum()) == 0 for part in left)
-    assert not following._seen[place].any()
+    assert not following._events[place].any()
     # Everybody else is as they were, and new people find room.
     check(following, model, people[0], people[2], someone("d", 4, 5, number=2))
     assert (following.hits, len(following)) == (2, 3)

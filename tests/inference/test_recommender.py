@@ -64,7 +64,7 @@ def test_one_row_per_item_in_the_order_asked(recommender: Recommender) -> None:
 
 def test_it_says_what_the_model_says_and_leaves_out_what_was_chosen(recommender: Recommender) -> None:
     settings, everybody = recommender.settings, recommender.users.to_series(0).to_list()[1:]
-    item, offsets = recommender._item, recommender._offsets
+    item, offsets = recommender._users.items, recommender._users.offsets
     interactions = Interactions("log", recommender.users.to_series(0), recommender.items.to_series(0), item, offsets, np.arange(len(item)))
     numbers = np.arange(1, len(offsets) - 1)
     scores = EncoderScorer(recommender.model, interactions, settings.MAX_ITEM_LIST_LENGTH, torch.device("cpu"))(
@@ -81,7 +81,7 @@ def test_it_says_what_the_model_says_and_leaves_out_what_was_chosen(recommender:
 def test_seen_items_come_when_they_may(recommender: Recommender) -> None:
     every = lists(recommender.recommend(["u1"], k=100, seen=True))["u1"]
     fresh = lists(recommender.recommend(["u1"], k=100))["u1"]
-    (person,) = recommender.people(["u1"], None)
+    (person,) = recommender.request_users(["u1"], None)
     seen = set(recommender.items.to_series(0).gather(person.items).to_list())
     assert len(every) == 20
     assert fresh == [item for item in every if item not in seen]
@@ -391,7 +391,7 @@ def test_a_list_is_wanted(recommender: Recommender, tmp_path: Path) -> None:
             ask()
     assert list(tmp_path.iterdir()) == []
     for history in (pd.Series(["i1", "i2"]), np.array(["i1", "i2"]), pl.Series(["i1", "i2"])):
-        assert recommender.request("x", history).person.items.tolist() == recommender.request("x", ["i1", "i2"]).person.items.tolist()
+        assert recommender.request("x", history).user.items.tolist() == recommender.request("x", ["i1", "i2"]).user.items.tolist()
         assert len(recommender.explain("x", "i3", history).events) == 2
 
 
@@ -400,7 +400,7 @@ def test_an_explanation_knows_the_title_of_its_item(recommender: Recommender) ->
 
 
 def test_among_many_items_no_nearest_one_is_sought(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gaterec.inference.recommender.HINTS", 19)
+    monkeypatch.setattr("gaterec.inference.items.MAX_ITEMS_FOR_HINTS", 19)
     with pytest.raises(RequestError, match=r"item 'i99': the run knows no such item; train again on a log that has it$"):
         recommender.item_number("i99")
 
@@ -455,7 +455,7 @@ def test_a_history_from_outside_goes_on_where_it_was(recommender: Recommender, f
         (answer,) = recommender.answer([recommender.request("u1", history, k=5)])
         (stranger,) = recommender.answer([recommender.request("visitor", history, k=5)])
         for user, found in (("u1", answer), ("visitor", stranger)):
-            person = fresh.people([user], [history])
+            person = fresh.request_users([user], [history])
             assert found.items.tolist() == fresh.best(person, 5, seen=False)[0][0].tolist()
     assert (recommender.following.hits, recommender.following.misses) == (7, 1)  # the stranger has another vector after each event
 
@@ -538,18 +538,18 @@ def test_nobodys_id_is_no_text(tmp_path: Path) -> None:
     result = gaterec.run("HGN", log, config_dict={**SMALL, "checkpoint_dir": str(tmp_path), "missing_ids": []})
     recommender = load(result["folder"])
     recommender.update("None", "i3")
-    named, nobody = recommender.people(["None", None], None)
+    named, nobody = recommender.request_users(["None", None], None)
     assert (named.id, named.basis) == ("None", 2)
     assert (nobody.id, nobody.number, nobody.basis) == (None, 0, 0)
-    assert recommender.knows_person("None")
-    assert not recommender.knows_person(None)
+    assert recommender.knows_user("None")
+    assert not recommender.knows_user(None)
     frame = recommender.recommend([None, "None"], k=2)
     assert frame["user"].to_list() == [None, None, "None", "None"]
     assert frame["based_on"].to_list() == ["popularity"] * 2 + ["person and history"] * 2
     recommender.recommend_to(tmp_path / "lists", [None, "None"], k=2)
     assert pl.read_parquet(tmp_path / "lists" / "*.parquet").drop("score").equals(frame.drop("score"))
     assert recommender.explain(None, "i1", ["i2"]).events["item"].to_list() == ["i2"]
-    (person,) = recommender.people([None], None)
+    (person,) = recommender.request_users([None], None)
     for ask, told in (
         (lambda: explain_to(recommender, person, "i1"), "explain: neither a user nor a history: nothing is known of this person"),
         (lambda: recommender.recommend([None], strict=True), "strict: expected users with ids, found one without"),
@@ -560,9 +560,9 @@ def test_nobodys_id_is_no_text(tmp_path: Path) -> None:
 
 
 def test_events_that_were_told_come_before_those_of_the_request(recommender: Recommender) -> None:
-    past = recommender.people(["u2"], None)[0].items.tolist()
+    past = recommender.request_users(["u2"], None)[0].items.tolist()
     recommender.update("u2", "i9")
-    (person,) = recommender.people(["u2"], [["i3", "i5"]])
+    (person,) = recommender.request_users(["u2"], [["i3", "i5"]])
     assert person.items.tolist() == [*past, *(recommender.item_number(item) for item in ("i9", "i3", "i5"))]
 
 

@@ -296,9 +296,9 @@ def test_a_deletion_leaves_nothing_in_memory(run_folder: Path, tmp_path: Path, m
     with TestClient(make_app(service, Options(watch=0.0)), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         for user, status in (("u8", 200), ("u9", 503)):
             recommend(client, user=user)
-            assert user in following._followed
+            assert user in following._entries
             assert client.delete(f"/users/{user}").status_code == status
-            assert user not in following._followed
+            assert user not in following._entries
             monkeypatch.setattr(store, "delete", broken)  # deleted, but its log could not be cleared, say
 
 

@@ -120,9 +120,9 @@ def test_a_fault_belongs_to_its_own_request(service: Service, monkeypatch: pytes
 def test_nothing_of_the_deleted_stays_in_memory(service: Service) -> None:
     together(service, RecommendRequest(user="u7"))
     following = service.live.current.recommender.following
-    assert "u7" in following._followed
+    assert "u7" in following._entries
     asyncio.run(service.forget("u7"))
-    assert "u7" not in following._followed
+    assert "u7" not in following._entries
 
 
 def test_a_damaged_record_fails_the_requests_of_its_user_alone(
@@ -162,7 +162,7 @@ def test_a_list_that_breaks_fails_its_own_request_alone(service: Service, monkey
     answer, recommended = recommender.answer, service._recommended
 
     def breaks(requests: Sequence[Any]) -> Any:
-        assert all(request.person.id != "u7" for request in requests)
+        assert all(request.user.id != "u7" for request in requests)
         return answer(requests)
 
     def breaks_later(loaded: Any, user: str | None, *more: Any) -> Any:
@@ -210,7 +210,7 @@ def test_a_deletion_is_taken_where_the_queue_is_full(run_folder: Path, store: Ev
         assert [answer.user for answer in await asyncio.gather(first, *others)] == ["u7", "u8", "u9"]
 
     asyncio.run(scene())
-    assert "u7" not in service.live.current.recommender.following._followed
+    assert "u7" not in service.live.current.recommender.following._entries
     service.close()
 
 

@@ -177,23 +177,12 @@ def recommend(
     index: Annotated[str | None, typer.Option("--index", help="hnsw or ivf, or none to score all items [default: the run's]")] = None,
 ) -> None:
     """Recommend items to users with a trained run."""
-    from gaterec.cli.recommend import recommend
+    from gaterec.cli.recommend import columns_and_values, item_ids, recommend
+    from gaterec.inference.filters import Filters
 
-    recommend(
-        folder,
-        users=users,
-        history=history,
-        k=k,
-        seen=seen,
-        deny=deny,
-        allow=allow,
-        where=where or [],
-        why=why,
-        strict=strict,
-        diversity=diversity,
-        out=out,
-        index=index,
-    )
+    allowed = None if allow is None else item_ids(allow)
+    filters = Filters(k, seen, item_ids(deny), allowed, columns_and_values(where or []), strict, diversity)
+    recommend(folder, filters, users=users, history=item_ids(history) if history else None, why=why, out=out, index=index)
 
 
 @app.command()

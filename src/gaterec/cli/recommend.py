@@ -2,38 +2,29 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from gaterec.config.paths import read_bytes, read_text
 from gaterec.errors import SettingsError
-from gaterec.inference.bulk import FILE, values
+from gaterec.inference.bulk import USERS_PER_FILE, values
 from gaterec.inference.explain import explain as explanation
 from gaterec.inference.explanation import EXACT
+from gaterec.inference.filters import Filters
 from gaterec.inference.notes import empty_note
 from gaterec.inference.recommender import Recommender, load
 from gaterec.inference.run_folder import left_beside, newest_run
 from gaterec.io.console import Terminal
 from gaterec.io.files import read_table, reason
 
-AT_A_TIME = FILE
-"""So many people go into one file."""
-
 
 def recommend(
     folder: Path,
+    filters: Filters,
     *,
     users: str | None,
-    history: str,
-    k: int,
-    seen: bool,
-    deny: str,
-    allow: str | None,
-    where: Sequence[str],
+    history: Sequence[str] | None,
     why: bool,
-    strict: bool,
-    diversity: float,
     out: Path | None,
     index: str | None = None,
 ) -> None:
@@ -48,45 +39,39 @@ def recommend(
     recommender = load(newest_run(folder), index=index != "none")
     if index not in (None, "none", recommender.index and recommender.index.kind):
         raise SettingsError(f"index: {recommender.run.folder} has no such index; gaterec index {recommender.run.folder} --index={index}")
-    columns: dict[str, list[str]] = {}
-    for column, value in map(_pair, where):
-        columns.setdefault(column, []).append(value)
     asked = None if users is None else _people(recommender, users)
-    if asked is None and not history:
+    if asked is None and history is None:
         raise SettingsError("recommend: for whom? give --users=ID,ID or --users=all, or --history=ITEM,ITEM for somebody without an id")
-    if history and asked is not None and len(asked) != 1:
+    if history is not None and asked is not None and len(asked) != 1:
         raise SettingsError(f"history: belongs to one user, found {len(asked):,}")
     if why and out is not None:
         raise SettingsError("why: reasons are for the screen; leave --out or --why out")
-    if history and out is not None:
+    if history is not None and out is not None:
         raise SettingsError("history: --out takes the histories of the log alone; leave --history or --out out")
-    if allow is not None and not _ids(allow):
+    if filters.allow is not None and not filters.allow:
         raise SettingsError("allow: expected item ids, found none; leave it out where all items may come")
     display = Terminal(recommender.settings, "INFO")
-    filters: dict[str, Any] = {
-        "note": display.warn,
-        "seen": seen,
-        "deny": _ids(deny),
-        "allow": None if allow is None else _ids(allow),
-        "where": columns,
-        "strict": strict,
-        "diversity": diversity,
-    }
     for line in left_beside(folder):
         display.warn(line)
     if out is not None:
         ids = [] if asked is None else asked
         with display.users(len(ids)) as tell:
             count = recommender.recommend_to(
-                out, values(ids) if isinstance(ids, pl.Series) else ids, k, **filters, tell=tell, per_file=AT_A_TIME
+                out,
+                values(ids) if isinstance(ids, pl.Series) else ids,
+                filters=filters,
+                tell=tell,
+                per_file=USERS_PER_FILE,
+                note=display.warn,
             )
+        k = filters.k
         display.answer(f"{count:,} {'user' if count == 1 else 'users'}, at most {k} {'item' if k == 1 else 'items'} each: {out}/*.parquet")
         return
-    frame = recommender.recommend(asked, k, histories=[_ids(history)] if history else None, **filters)
+    frame = recommender.recommend(asked, histories=None if history is None else [history], filters=filters, note=display.warn)
     title = f"{recommender.info['title']}: recommended"
     if why:
         display.answer(title)
-        _tell_reasons(display, recommender, frame, _ids(history))
+        _tell_reasons(display, recommender, frame, history or [])
     else:
         names = [name for name in ("title",) if name in frame.columns]
         rows = [
@@ -94,21 +79,21 @@ def recommend(
             for row in frame.iter_rows(named=True)
         ]
         display.table(title, ["user", "rank", "item", *names, "score"], rows)
-    people = recommender.people(asked, [_ids(history)] if history else None)
-    if cold := [person.id for person in people if not len(person.items)]:
+    request_users = recommender.request_users(asked, None if history is None else [history])
+    if cold := [user.id for user in request_users if not len(user.items)]:
         whom = "the user" if cold[0] is None else ", ".join(map(str, cold[:5])) + (" and others" if len(cold) > 5 else "")
         display.warn(f"nothing is known of {whom}: these are popular items")
     got = set(frame["user"])
-    if empty := [person.id for person in people if person.id not in got]:
+    if empty := [user.id for user in request_users if user.id not in got]:
         display.warn(empty_note(empty))
 
 
 def _tell_reasons(display: Terminal, recommender: Recommender, frame: pl.DataFrame, history: Sequence[str]) -> None:
     for row in frame.iter_rows(named=True):
         if row["rank"] == 1:
-            (person,) = recommender.people([row["user"]], [history])
+            (user,) = recommender.request_users([row["user"]], [history])
             display.answer(f"\n{row['user'] or 'Somebody with this history'}")
-        reason = explanation(recommender, row["user"], row["item"], history) if len(person.items) else "because many choose it"
+        reason = explanation(recommender, row["user"], row["item"], history) if len(user.items) else "because many choose it"
         name = f"{row['title']} ({row['item']})" if row.get("title") else row["item"]
         display.answer(f"{row['rank']:3}. {name}, {row['score']:.4f}: {reason}")
 
@@ -118,7 +103,7 @@ def _people(recommender: Recommender, text: str) -> Sequence[str] | pl.Series:
     if text == "all":
         return recommender.users.to_series(0)[1:]
     if not text.startswith("@"):
-        if not (names := _ids(text)):
+        if not (names := item_ids(text)):
             raise SettingsError("users: expected ids, found none; give --users=ID,ID or --users=all")
         return names
     file = Path(text[1:])
@@ -150,7 +135,7 @@ def explain(folder: Path, user: str | None, item: str, history: str, out: Path |
     recommender = load(newest_run(folder), index=False)
     if user is None and not history:
         raise SettingsError("explain: for whom? give --user=ID, or --history=ITEM,ITEM for somebody without an id")
-    found, display = explanation(recommender, user, item, _ids(history)), Terminal(recommender.settings, "INFO")
+    found, display = explanation(recommender, user, item, item_ids(history)), Terminal(recommender.settings, "INFO")
     for note in found.notes:
         display.warn(note)
     if out is not None:
@@ -189,12 +174,21 @@ def _number(value: float | None, sign: str = "+") -> str:
     return "–" if value is None else f"{value:{sign}.4f}"
 
 
-def _ids(text: str) -> list[str]:
+def item_ids(text: str) -> list[str]:
+    """Ids that are separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise SettingsError(f"where: expected COLUMN=VALUE, found {text!r}")
-    return name, value
+def columns_and_values(conditions: Sequence[str]) -> dict[str, list[str]]:
+    """Column -> values, of conditions COLUMN=VALUE.
+
+    Raises:
+        SettingsError: a condition without an equals sign.
+    """
+    columns: dict[str, list[str]] = {}
+    for condition in conditions:
+        name, equals, value = condition.partition("=")
+        if not equals:
+            raise SettingsError(f"where: expected COLUMN=VALUE, found {condition!r}")
+        columns.setdefault(name, []).append(value)
+    return columns

@@ -36,7 +36,6 @@ from gaterec.inference.run_folder import LoadedRun, load_histories, load_run, ne
 from gaterec.io.console import Terminal
 from gaterec.io.files import folder_written_whole, reason
 from gaterec.kernels.ranking import products
-from gaterec.kernels.tiled_topk import TiledTopK
 from gaterec.models import model_class
 from gaterec.models.encoder import masked_bias
 
@@ -109,36 +108,37 @@ class Index:
         return faiss.SearchParametersIVF(nprobe=self.about["effort"])
 
 
-class Nearest:
-    """Items among which an index finds the best, as gaterec.kernels.tiled_topk.TiledTopK does by scoring all of them.
+class IndexTopK:
+    """The top k items by an index.
 
-    It is asked for more than are wanted, and what may not come is left out. All items are scored for people without events, where only some items
-    may come, where too many may not, and where fewer are left than are wanted.
+    The index is asked for more items than k, and excluded ones are removed. All items are scored for users without events, for queries with
+    `allow` or `where`, where too many items are excluded, and where fewer than k are left.
 
     Args:
         index: of the items.
-        catalogue: of the same items. Its queries are [query, 1, 0], and those of people without events end otherwise.
+        exact: scores all items: queries (C, D), which rows are of users without events (C,), k and the excluded items -> items and scores (C, k).
     """
 
-    def __init__(self, index: Index, catalogue: TiledTopK) -> None:
-        self.index, self.catalogue, self.score = index, catalogue, catalogue.score
+    def __init__(self, index: Index, exact: Callable[[Tensor, Tensor, int, ExclusionMask], tuple[Tensor, Tensor]]) -> None:
+        self.index, self.exact = index, exact
 
-    def best(self, queries: Tensor, k: int, restriction: ExclusionMask) -> tuple[Tensor, Tensor]:
-        """(C, D + 2) -> (C, k) about the best items, 0 where none is left, and (C, k) their scores, -inf there."""
-        asked = k + restriction.most
-        left = (asked > MOST_CANDIDATES) | (queries[:, -1] != 0).numpy()
-        asked = 2 ** np.ceil(np.log2(asked)).astype(np.int64)
+    def best(self, queries: Tensor, without_events: Tensor, k: int, exclusions: ExclusionMask) -> tuple[Tensor, Tensor]:
+        """(C, D) and (C,) -> (C, k) about the best items, 0 where none is left, and (C, k) their scores, -inf there."""
+        counts = k + exclusions.max_excluded
+        left = (counts > MOST_CANDIDATES) | without_events.numpy()
+        counts = 2 ** np.ceil(np.log2(counts)).astype(np.int64)
         items, scores = np.zeros((len(queries), k), dtype=np.int64), np.zeros((len(queries), k), dtype=np.float32)
-        for candidates in np.unique(asked[~left]):  # few, as they are powers of two
-            rows = np.flatnonzero((asked == candidates) & ~left)
-            found, values = (part.numpy() for part in self.index.search(queries[torch.from_numpy(rows), :-2], int(candidates)))
-            barred = restriction.bars(rows, found)
-            order = np.argsort(barred, axis=1, kind="stable")[:, :k]
+        for candidates in np.unique(counts[~left]):  # few, as they are powers of two
+            rows = np.flatnonzero((counts == candidates) & ~left)
+            found, values = (part.numpy() for part in self.index.search(queries[torch.from_numpy(rows)], int(candidates)))
+            excluded = exclusions.excludes(rows, found)
+            order = np.argsort(excluded, axis=1, kind="stable")[:, :k]
             items[rows], scores[rows] = (np.take_along_axis(part, order, 1) for part in (found, values))
-            left[rows] = (~barred).sum(1) < k
+            left[rows] = (~excluded).sum(1) < k
         if left.any():
             rows = np.flatnonzero(left)
-            exact = self.catalogue.best(queries[torch.from_numpy(rows)], k, restriction.of_rows(rows))
+            selected = torch.from_numpy(rows)
+            exact = self.exact(queries[selected], without_events[selected], k, exclusions.of_rows(rows))
             items[rows], scores[rows] = (part.numpy() for part in exact)
         return torch.from_numpy(items), torch.from_numpy(scores)
 

@@ -1,4 +1,4 @@
-"""Lists for millions of people as Parquet files: batch after batch, in memory that doesn't grow with how many they are."""
+"""Lists for millions of users as Parquet files, batch by batch, in memory that does not grow with the number of users."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -11,13 +11,13 @@ import polars as pl
 from gaterec.errors import RequestError
 from gaterec.io.files import folder_written_whole, in_the_way, write_table
 
-Thing = TypeVar("Thing")
+T = TypeVar("T")
 
 PART = re.compile(r"part-\d{5,}\.parquet")
-FILE = 20_000
-"""So many people go into one file."""
-BATCH = 10_000
-"""So many are answered at a time."""
+USERS_PER_FILE = 20_000
+"""Users per Parquet file."""
+USERS_PER_BATCH = 10_000
+"""Users whose lists are computed together."""
 
 
 def write_lists(
@@ -25,22 +25,22 @@ def write_lists(
     users: Iterable[str | None],
     lists: Callable[[list[str | None]], pl.DataFrame],
     tell: Callable[[int], object],
-    per_file: int = FILE,
+    per_file: int = USERS_PER_FILE,
 ) -> int:
-    """Fill a folder with part-00000.parquet, part-00001.parquet, ...; it appears when it is whole, or not at all.
+    """Fill a folder with part-00000.parquet, part-00001.parquet, ...; it appears when it is complete, or not at all.
 
     Args:
         folder: a new one, or one of such files, which are replaced.
-        users: ids, one after the other.
-        lists: rows for some of them.
-        tell: called with how many are done, after every batch.
-        per_file: so many people go into one file.
+        users: ids, read one after the other.
+        lists: the rows of a batch of users.
+        tell: called after every batch with the number of users that are done.
+        per_file: users per file.
 
     Returns:
-        How many people.
+        The number of users.
 
     Raises:
-        RequestError: there is something else at the place, or in the folder; nothing is written then.
+        RequestError: `folder` is a file or holds other files; nothing is written then.
         RunError: it can't be written.
     """
     found = in_the_way(folder, lambda names: {name for name in names if PART.fullmatch(name)})
@@ -50,7 +50,7 @@ def write_lists(
     with folder_written_whole(folder) as part:
         for number, of_file in enumerate(_batches(users, per_file)):
             frames = []
-            for batch in _batches(of_file, BATCH):
+            for batch in _batches(of_file, USERS_PER_BATCH):
                 frames.append(lists(batch))
                 done += len(batch)
                 tell(done)
@@ -59,16 +59,16 @@ def write_lists(
 
 
 def values(ids: pl.Series) -> Iterator[str]:
-    """All ids, of which few are Python's at a time."""
-    for begin in range(0, len(ids), FILE):
-        yield from ids[begin : begin + FILE].to_list()
+    """All ids, of which only a few are Python strings at a time."""
+    for begin in range(0, len(ids), USERS_PER_FILE):
+        yield from ids[begin : begin + USERS_PER_FILE].to_list()
 
 
-def _batches(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
+def _batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
     """
     >>> list(_batches("abcde", 2))
     [['a', 'b'], ['c', 'd'], ['e']]
     """
-    waiting = iter(things)
-    while batch := list(islice(waiting, size)):
+    remaining = iter(values)
+    while batch := list(islice(remaining, size)):
         yield batch

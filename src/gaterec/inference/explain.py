@@ -1,8 +1,8 @@
-"""Why an item was recommended, exactly: a score is a sum, and every term of it belongs to something that a person can see.
+"""Exact explanations: a score is a sum, and each term belongs to the user, to one event or to the item.
 
     score = user . Q_j + sum over events of (gated event . Q_j) + sum over events of (event . Q_j) + bias_j
 
-Models that are no such sum (attention, recurrence, convolution) are explained by leaving one event out at a time, and say so.
+Scores that are not such a sum (attention, recurrence, convolution) are explained by leaving one event out at a time.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,15 +19,15 @@ from gaterec.inference.explanation import EXACT, LEFT_OUT, Explanation
 from gaterec.inference.fold_in import FoldIn
 from gaterec.inference.ids import several
 from gaterec.inference.notes import history_notes
-from gaterec.inference.users import Person
+from gaterec.inference.users import RequestUser
 from gaterec.models.encoder import SequenceEncoder
 
-AT_A_TIME = 2**26
-"""Scores of all items, where an item has none by itself, are computed for so few people at a time that about these numbers are held."""
+SCORES_PER_BATCH = 2**26
+"""Scores held at a time where the score of one item needs the scores of all."""
 
 
 class Explainable(Protocol):
-    """What an explanation asks of a Recommender."""
+    """The part of Recommender that explanations use."""
 
     fold_in: FoldIn | None
     titles: pl.Series | None
@@ -39,17 +39,17 @@ class Explainable(Protocol):
     @property
     def items(self) -> pl.DataFrame: ...
     def item_number(self, item: Any) -> int: ...
-    def people(self, users: Iterable[Any] | None, histories: Iterable[Iterable[Any]] | None) -> list[Person]: ...
-    def queries(self, people: Sequence[Person]) -> Tensor: ...
-    def scores(self, people: Sequence[Person]) -> Tensor: ...
+    def request_users(self, users: Iterable[Any] | None, histories: Iterable[Iterable[Any]] | None) -> list[RequestUser]: ...
+    def queries(self, users: Sequence[RequestUser]) -> Tensor: ...
+    def scores(self, users: Sequence[RequestUser]) -> Tensor: ...
 
 
 def explain(recommender: Explainable, user: Any, item: Any, history: Iterable[Any] | None = None) -> Explanation:
-    """Why an item would be recommended to a person.
+    """Explain the score of an item for a user.
 
     Args:
-        user: an id, or None for someone with a history alone.
-        history: newer events of a known user, all events of another. Items that the run does not know are left out, see Explanation.notes.
+        user: an id, or None for an anonymous user with a history.
+        history: new events of a known user, all events of a new one. Items that the run does not know are left out, see Explanation.notes.
 
     Raises:
         RequestError: an unknown item to explain, or a user without a history.
@@ -57,29 +57,29 @@ def explain(recommender: Explainable, user: Any, item: Any, history: Iterable[An
     events = [] if history is None else list(several("history", history))
     if user is None and not events:
         raise RequestError("explain: for whom? expected a user, or the history of somebody without an id")
-    (person,) = recommender.people(None if user is None else [user], [events])
-    return explain_to(recommender, person, item)
+    (request_user,) = recommender.request_users(None if user is None else [user], [events])
+    return explain_to(recommender, request_user, item)
 
 
 @torch.inference_mode()
-def explain_to(recommender: Explainable, person: Person, item: Any) -> Explanation:
-    """The same for a person who was found already (see Recommender.people)."""
+def explain_to(recommender: Explainable, user: RequestUser, item: Any) -> Explanation:
+    """Like explain, for a user of Recommender.request_users."""
     target = recommender.item_number(item)
-    if not len(person.items):
-        whom = "explain: neither a user nor a history" if person.id is None else f"user {person.id!r}"
+    if not len(user.items):
+        whom = "explain: neither a user nor a history" if user.id is None else f"user {user.id!r}"
         raise RequestError(f"{whom}: nothing is known of this person, so popular items are recommended, and there is nothing to explain")
-    items = person.items[-recommender.settings.MAX_ITEM_LIST_LENGTH :]
-    before = len(person.items) - len(items)
-    without = [Person(person.id, person.number, np.delete(person.items, before + place)) for place in range(len(items))]
-    score, *others = _scores(recommender, [person, *without], target)
-    # Without their only event nothing is known of a person, and what is popular is no score to compare with.
+    items = user.items[-recommender.settings.MAX_ITEM_LIST_LENGTH :]
+    before = len(user.items) - len(items)
+    without = [RequestUser(user.id, user.number, np.delete(user.items, before + place)) for place in range(len(items))]
+    score, *others = _scores(recommender, [user, *without], target)
+    # Without the only event the scores are training counts, which do not compare with scores of the model.
     what_if = [value if len(other.items) else None for other, value in zip(without, others, strict=True)]
     model = recommender.model
     places = torch.from_numpy(items.astype("int64"))
-    if person.number or recommender.fold_in is None:
-        vector = model.user_vectors(torch.tensor([person.number]))[0]
+    if user.number or recommender.fold_in is None:
+        vector = model.user_vectors(torch.tensor([user.number]))[0]
     else:
-        vector = recommender.fold_in([person.items])[0]
+        vector = recommender.fold_in([user.items])[0]
     terms = model.score_terms(vector, places)
     if terms is None:
         total = torch.tensor([score - (value or 0.0) for value in what_if])
@@ -105,15 +105,15 @@ def explain_to(recommender: Explainable, person: Person, item: Any) -> Explanati
         pl.Series("what_if", what_if, dtype=pl.Float64),
     )
     method, title = LEFT_OUT if terms is None else EXACT, None if titles is None else titles[target]
-    return Explanation(person.id, ids[target], score, method, lasting, bias, frame, features, title, tuple(history_notes([person])))
+    return Explanation(user.id, ids[target], score, method, lasting, bias, frame, features, title, tuple(history_notes([user])))
 
 
-def _scores(recommender: Explainable, people: Sequence[Person], item: int) -> list[float]:
-    """(C,) what each of some people, who have events, would score an item."""
+def _scores(recommender: Explainable, users: Sequence[RequestUser], item: int) -> list[float]:
+    """(C,) the scores of an item for users with events."""
     if recommender.model.dot_product:
         weight, bias = recommender.model.item_table()
-        scores = recommender.queries(people) @ weight[item]
+        scores = recommender.queries(users) @ weight[item]
         return (scores if bias is None else scores + bias[item]).tolist()
-    step = max(1, AT_A_TIME // len(recommender.items))
-    parts = [recommender.scores(people[begin : begin + step])[:, item] for begin in range(0, len(people), step)]
+    step = max(1, SCORES_PER_BATCH // len(recommender.items))
+    parts = [recommender.scores(users[begin : begin + step])[:, item] for begin in range(0, len(users), step)]
     return [float(score) for score in torch.cat(parts)]

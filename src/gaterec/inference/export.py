@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from gaterec._version import __version__
 from gaterec.config.paths import check_regular, read_bytes, read_text
 from gaterec.errors import RunError, SettingsError, nearest
-from gaterec.inference.recommender import Person, Recommender, load
+from gaterec.inference.recommender import Recommender, RequestUser, load
 from gaterec.inference.run_folder import LoadedRun, newest_run
 from gaterec.io.console import Terminal
 from gaterec.io.files import folder_written_whole, in_the_way, read_table, read_tensors, write_table, write_tensors
@@ -233,16 +233,16 @@ def _check(recommender: Recommender, about: dict[str, Any], part: Path) -> float
 
 
 def _reference(recommender: Recommender) -> tuple[Tensor, Tensor, Tensor]:
-    """(C,), (C, L) and (C, D): people of the run, and somebody unknown with the history of the first; their last events; their queries."""
+    """(C,), (C, L) and (C, D): users of the run and a new user with the history of the first, their last events, their queries."""
     window = recommender.settings.MAX_ITEM_LIST_LENGTH
     ids = recommender.users.to_series(0)[1:]
-    known = [person for person in recommender.people(ids.gather_every(max(1, len(ids) // ASKED))[: ASKED - 1], None) if len(person.items)]
-    people = [Person(None, 0, known[0].items), *known] if known else [Person(None, 0, np.ones(1, dtype=np.int32))]
-    items = np.zeros((len(people), window), dtype=np.int64)
-    for row, person in enumerate(people):
-        recent = person.items[-window:]
+    known = [user for user in recommender.request_users(ids.gather_every(max(1, len(ids) // ASKED))[: ASKED - 1], None) if len(user.items)]
+    users = [RequestUser(None, 0, known[0].items), *known] if known else [RequestUser(None, 0, np.ones(1, dtype=np.int32))]
+    items = np.zeros((len(users), window), dtype=np.int64)
+    for row, user in enumerate(users):
+        recent = user.items[-window:]
         items[row, : len(recent)] = recent
-    return torch.tensor([person.number for person in people]), torch.from_numpy(items), recommender.queries(people)
+    return torch.tensor([user.number for user in users]), torch.from_numpy(items), recommender.queries(users)
 
 
 def _difference(encoder: OnnxEncoder, users: np.ndarray, items: np.ndarray, queries: np.ndarray) -> float:

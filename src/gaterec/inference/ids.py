@@ -84,3 +84,9 @@ def with_ids(frame: pl.DataFrame, users: Any, row: np.ndarray) -> Any:
 def of_pandas(values: Any) -> bool:
     """Whether they are a pandas Series, Index or array."""
     return type(values).__module__.partition(".")[0] == "pandas"
+
+
+def numbers_of(frame: pl.DataFrame) -> dict[str | None, int]:
+    """id as text -> number of the row; the first row, padding, has no id."""
+    names = frame.to_series(0)[1:].cast(pl.String).to_list()
+    return dict(zip(names, range(1, len(frame)), strict=True))

@@ -1,24 +1,26 @@
-"""Notes of an answer: what was left out of a request, and whom no item is left for."""
+"""Notes of an answer: what was left out of a request, and which users no item is left for."""
 
 from collections.abc import Sequence
 
-from gaterec.inference.users import Person
+from gaterec.inference.users import RequestUser
 
-NAMED = 5
-"""So many items, or users, are named in a note at most."""
+MAX_NAMED = 5
+"""The most items, or users, that a note names."""
 
 
-def history_notes(people: Sequence[Person]) -> list[str]:
-    """What was left out of whose history; of many users a few are named."""
-    told = [(place, person) for place, person in enumerate(people) if person.left_out]
+def history_notes(users: Sequence[RequestUser]) -> list[str]:
+    """Notes of the items that were left out of histories; of many users a few are named."""
+    incomplete = [(row, user) for row, user in enumerate(users) if user.left_out]
     notes = []
-    for place, person in told[:NAMED]:
-        whose = f"user {person.id!r:.80}: " if person.id is not None else f"history {place + 1}: " if len(people) > 1 else "history: "
-        which = "which is" if len(person.left_out) == 1 else "which are"
-        then = "" if len(person.items) else "; nothing of the history is left, so the user is treated as one without a history"
-        notes.append(f"{whose}the run does not know {named(person.left_out, 'item')} of the history, {which} left out{then}")
-    if len(told) > NAMED:
-        notes.append(f"the histories of {len(told) - NAMED:,} more users have items that the run does not know and that are left out")
+    for row, user in incomplete[:MAX_NAMED]:
+        whose = f"user {user.id!r:.80}: " if user.id is not None else f"history {row + 1}: " if len(users) > 1 else "history: "
+        which = "which is" if len(user.left_out) == 1 else "which are"
+        then = "" if len(user.items) else "; nothing of the history is left, so the user is treated as one without a history"
+        notes.append(f"{whose}the run does not know {named(user.left_out, 'item')} of the history, {which} left out{then}")
+    if len(incomplete) > MAX_NAMED:
+        notes.append(
+            f"the histories of {len(incomplete) - MAX_NAMED:,} more users have items that the run does not know and that are left out"
+        )
     return notes
 
 
@@ -33,5 +35,5 @@ def named(ids: Sequence[str | None], one: str) -> str:
     >>> named(["a"], "item"), named(list("abcdefg"), "item")
     ("item 'a'", "items 'a', 'b', 'c', 'd', 'e' and 2 others")
     """
-    more = f" and {len(ids) - NAMED:,} other{'s' * (len(ids) > NAMED + 1)}" if len(ids) > NAMED else ""
-    return f"{one if len(ids) == 1 else one + 's'} {', '.join(f'{name!r:.80}' for name in ids[:NAMED])}{more}"
+    more = f" and {len(ids) - MAX_NAMED:,} other{'s' * (len(ids) > MAX_NAMED + 1)}" if len(ids) > MAX_NAMED else ""
+    return f"{one if len(ids) == 1 else one + 's'} {', '.join(f'{name!r:.80}' for name in ids[:MAX_NAMED])}{more}"

@@ -1,7 +1,7 @@
-"""The queries of people, of whom those who come again are remembered: of a known window only newer events are computed.
+"""Query cache: for a returning user only new events are encoded.
 
-The truth about someone's history is what is given with each request. Where what is remembered is not how that history began (it changed, or is
-of another source), its window is computed anew, so an answer never depends on who was here before.
+Each request carries the whole history of its user. Where the cached events are not a prefix of that history, the state of the sequence is
+computed anew, so an answer never depends on earlier requests.
 """
 
 from collections import OrderedDict
@@ -14,154 +14,154 @@ from torch import Tensor
 
 from gaterec.data.split import ranges
 from gaterec.inference.fold_in import FoldIn
-from gaterec.inference.users import Histories, Person
+from gaterec.inference.users import Histories, RequestUser
 from gaterec.kernels.threads import in_threads
 from gaterec.models.encoder import SequenceEncoder
 
-AT_A_TIME = 256
-"""So many people are computed at a time; what is kept of their windows stays in the cache."""
-EVENTS = 20_000
-"""So many events at a time, where nobody is remembered."""
+USERS_PER_BATCH = 256
+"""Users whose queries are computed together; the states of so many sequences stay in the processor's cache."""
+EVENTS_PER_BATCH = 20_000
+"""Events that are encoded together when nothing is cached."""
 
 
 @dataclass
-class _Followed:
-    """Where someone's window is, whose vector it was made with, and how many events were known."""
+class _Entry:
+    """A cached user: the slot of the state, the number of the user vector it was computed with, and the number of encoded events."""
 
-    place: int
+    slot: int
     number: int
     count: int
 
 
 class QueryCache:
-    """Queries, and the windows of the people who came last.
+    """Computes queries, and caches the sequence states of the users who came last.
 
     Args:
         model: in evaluation mode; its weights must not change any more.
         window: L.
-        room: how many people are remembered, 0 for nobody; people without an id never are.
-        fold_in: gives vectors to people whom the run doesn't know. As each event gives them another one, they are never remembered either.
-            None makes them user 0.
+        capacity: the number of cached users, 0 to cache none. Users without an id are never cached.
+        fold_in: computes the vectors of users without a trained one. Each event changes such a vector, so these users are never cached.
+            None gives them the vector of user 0.
 
     Attributes:
-        hits: how many queries began at a remembered window.
-        misses: how many of people with an id did not.
+        hits: the number of queries that continued a cached state.
+        misses: the number of queries of users with an id that did not.
     """
 
-    def __init__(self, model: SequenceEncoder, window: int, room: int = 10_000, fold_in: FoldIn | None = None) -> None:
-        self.window, self.room, self.fold_in = window, room, fold_in
+    def __init__(self, model: SequenceEncoder, window: int, capacity: int = 10_000, fold_in: FoldIn | None = None) -> None:
+        self.window, self.capacity, self.fold_in = window, capacity, fold_in
         self.hits = self.misses = 0
         self._threads = torch.get_num_threads()
-        # Of short windows more fit into the cache, and Python's part of the work is the smaller.
-        self._many = max(AT_A_TIME, EVENTS // window)
-        self._model, self._windows = model, model.sequence_state(room + self._many * self._threads, window)
-        # In one piece: small arrays that live long, among large ones that don't, would make the process grow.
-        self._seen = np.zeros((room, window), dtype=np.int32)
-        self._followed: OrderedDict[str, _Followed] = OrderedDict()
-        self._free: list[int] = []  # places of people who were forgotten
+        # More short histories fit into the processor's cache, and larger batches spend less time in Python.
+        self._batch = max(USERS_PER_BATCH, EVENTS_PER_BATCH // window)
+        # The slots after the cached ones are scratch memory, one batch for each thread.
+        self._model, self._state = model, model.sequence_state(capacity + self._batch * self._threads, window)
+        # One array: small arrays that live long, between large ones that do not, would make the process grow.
+        self._events = np.zeros((capacity, window), dtype=np.int32)
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._free: list[int] = []  # slots of users who were deleted
 
     def __len__(self) -> int:
-        """How many people are remembered."""
-        return len(self._followed)
+        """The number of cached users."""
+        return len(self._entries)
 
     @torch.inference_mode()
-    def queries(self, people: Sequence[Person], *, follow: bool = True) -> Tensor:
-        """(B, D), B > 0, the queries of people who have events; nobody else's means anything.
+    def queries(self, users: Sequence[RequestUser], *, cache: bool = True) -> Tensor:
+        """(B, D), B > 0, the queries; the rows of users without events are undefined.
 
         Args:
-            follow: whether they are remembered.
+            cache: whether to look users up in the cache and to keep them there.
         """
-        follow = follow and self.room > 0
-        step, found = min(AT_A_TIME, self.room) if follow else AT_A_TIME, []
-        for start in range(0, len(people), step):
-            part = people[start : start + step]
-            places, known = np.arange(self.room, self.room + len(part)), np.zeros(len(part), dtype=np.int64)
-            fresh = np.ones(len(part), dtype=bool)
-            asked: set[str] = set()
-            for row, person in enumerate(part if follow else ()):
-                changes = self.fold_in is not None and not person.number
-                if person.id is None or person.id in asked or not len(person.items) or changes:
-                    continue  # of someone who stands here twice, with other events maybe, the first is remembered
-                asked.add(person.id)
-                places[row], known[row] = self._follow(person)
+        cache = cache and self.capacity > 0
+        step, queries = min(USERS_PER_BATCH, self.capacity) if cache else USERS_PER_BATCH, []
+        for start in range(0, len(users), step):
+            batch = users[start : start + step]
+            slots, known = np.arange(self.capacity, self.capacity + len(batch)), np.zeros(len(batch), dtype=np.int64)
+            fresh = np.ones(len(batch), dtype=bool)
+            ids: set[str] = set()
+            for row, user in enumerate(batch if cache else ()):
+                folded_in = self.fold_in is not None and not user.number
+                if user.id is None or user.id in ids or not len(user.items) or folded_in:
+                    continue  # of several requests of one user, whose histories may differ, the first is cached
+                ids.add(user.id)
+                slots[row], known[row] = self._slot_of(user)
                 fresh[row] = not known[row]
-            counts = np.array([len(person.items) for person in part])
+            counts = np.array([len(user.items) for user in batch])
             first = np.maximum(known, counts - self.window)
-            recent = [person.items[begin:] for person, begin in zip(part, first.tolist(), strict=True)]
-            numbers = np.array([person.number for person in part])
-            self._begin(places[fresh], numbers[fresh], [part[row].items for row in np.flatnonzero(fresh & (numbers == 0)).tolist()])
-            found.append(self._compute(places, first, counts, np.concatenate(recent)))
-        return torch.cat(found)
+            recent = [user.items[begin:] for user, begin in zip(batch, first.tolist(), strict=True)]
+            numbers = np.array([user.number for user in batch])
+            self._start(slots[fresh], numbers[fresh], [batch[row].items for row in np.flatnonzero(fresh & (numbers == 0)).tolist()])
+            queries.append(self._append_and_query(slots, first, counts, np.concatenate(recent)))
+        return torch.cat(queries)
 
     def queries_of(self, histories: Histories) -> Tensor:
-        """(B, D), B > 0; nobody is remembered."""
-        begins = range(0, len(histories.numbers), self._many)
-        found: list[Tensor] = [torch.empty(0)] * len(begins)
-        free = [self.room + self._many * number for number in range(self._threads)]  # where windows may be made for the moment
+        """(B, D), B > 0, without the cache."""
+        starts = range(0, len(histories.numbers), self._batch)
+        queries: list[Tensor] = [torch.empty(0)] * len(starts)
+        scratch = [self.capacity + self._batch * number for number in range(self._threads)]  # first slots that no thread uses
 
         def compute(number: int) -> None:
-            part = slice(begins[number], begins[number] + self._many)
+            part = slice(starts[number], starts[number] + self._batch)
             numbers, counts = histories.numbers[part], histories.counts[part]
             newer = np.minimum(counts, self.window)
             recent = histories.items[ranges(histories.begins[part] + counts - newer, newer)]
-            place = free.pop()
-            places = np.arange(place, place + len(newer))
-            self._begin(places, numbers, [histories.of_person(part.start + row) for row in np.flatnonzero(numbers == 0).tolist()])
-            found[number] = self._compute(places, counts - newer, counts, recent)
-            free.append(place)
+            slot = scratch.pop()
+            slots = np.arange(slot, slot + len(newer))
+            self._start(slots, numbers, [histories.of_user(part.start + row) for row in np.flatnonzero(numbers == 0).tolist()])
+            queries[number] = self._append_and_query(slots, counts - newer, counts, recent)
+            scratch.append(slot)
 
-        in_threads(compute, len(begins), torch.device("cpu") if torch.get_num_threads() <= self._threads else None)
-        return torch.cat(found)
+        in_threads(compute, len(starts), torch.device("cpu") if torch.get_num_threads() <= self._threads else None)
+        return torch.cat(queries)
 
     @torch.inference_mode()
     def forget(self, user: str) -> None:
-        """Let go of a person: nothing of their events or their vector stays here."""
-        one = self._followed.pop(user, None)
-        if one is None:
+        """Remove a user: neither events nor a vector of the user stay in memory."""
+        entry = self._entries.pop(user, None)
+        if entry is None:
             return
-        place, nothing = torch.tensor([one.place]), torch.zeros(self.window, dtype=torch.int64)
-        self._windows.start(place, self._model.user_vectors(torch.zeros(1, dtype=torch.int64)))
-        self._windows.append(place.expand(self.window), torch.arange(self.window), nothing)
-        self._seen[one.place] = 0
-        self._free.append(one.place)
+        slot, padding = torch.tensor([entry.slot]), torch.zeros(self.window, dtype=torch.int64)
+        self._state.start(slot, self._model.user_vectors(torch.zeros(1, dtype=torch.int64)))
+        self._state.append(slot.expand(self.window), torch.arange(self.window), padding)
+        self._events[entry.slot] = 0
+        self._free.append(entry.slot)
 
-    def _begin(self, places: np.ndarray, numbers: np.ndarray, of_new: Sequence[np.ndarray]) -> None:
-        """People take these places; those whom the run doesn't know with vectors from their histories, which are `of_new`."""
-        if not len(places):
+    def _start(self, slots: np.ndarray, numbers: np.ndarray, histories: Sequence[np.ndarray]) -> None:
+        """Start the states in these slots; users without a trained vector get one from their `histories`."""
+        if not len(slots):
             return
         vectors = self._model.user_vectors(torch.from_numpy(numbers))
-        if self.fold_in is not None and of_new:
-            vectors[torch.from_numpy(numbers == 0)] = self.fold_in(of_new)
-        self._windows.start(torch.from_numpy(places), vectors)
+        if self.fold_in is not None and histories:
+            vectors[torch.from_numpy(numbers == 0)] = self.fold_in(histories)
+        self._state.start(torch.from_numpy(slots), vectors)
 
-    def _compute(self, places: np.ndarray, first: np.ndarray, counts: np.ndarray, items: np.ndarray) -> Tensor:
-        """(B, D): for people at these places, who have begun, after all have got their events from the first .. to the last."""
-        place = torch.from_numpy(places)
+    def _append_and_query(self, slots: np.ndarray, first: np.ndarray, counts: np.ndarray, items: np.ndarray) -> Tensor:
+        """(B, D): append the events from number `first` to number `counts` of each user to the started states, and compute the queries."""
         newer = counts - first
         if len(items):
             events = torch.from_numpy(ranges(first, newer))
-            self._windows.append(torch.from_numpy(np.repeat(places, newer)), events, torch.from_numpy(items.astype(np.int64)))
-        return self._windows.query(place, torch.from_numpy(counts))
+            self._state.append(torch.from_numpy(np.repeat(slots, newer)), events, torch.from_numpy(items.astype(np.int64)))
+        return self._state.query(torch.from_numpy(slots), torch.from_numpy(counts))
 
-    def _follow(self, person: Person) -> tuple[int, int]:
-        """Where the person's window is, and how many of their events it knows already."""
-        assert person.id is not None
-        one, count = self._followed.pop(person.id, None), len(person.items)
-        window = person.items[max(0, count - self.window) :]
+    def _slot_of(self, user: RequestUser) -> tuple[int, int]:
+        """The slot of a user, and the number of events that its state has encoded; 0 for a state to start."""
+        assert user.id is not None
+        entry, count = self._entries.pop(user.id, None), len(user.items)
+        recent = user.items[max(0, count - self.window) :]
         known = 0
-        if one is None:
-            # Rooms are taken in turn, and then that of whoever came longest ago.
+        if entry is None:
+            # Free slots first, then unused ones, then the slot of the least recently used entry.
             if self._free:
-                place = self._free.pop()
+                slot = self._free.pop()
             else:
-                place = len(self._followed) if len(self._followed) < self.room else self._followed.popitem(last=False)[1].place
-            one = _Followed(place, person.number, count)
+                slot = len(self._entries) if len(self._entries) < self.capacity else self._entries.popitem(last=False)[1].slot
+            entry = _Entry(slot, user.number, count)
         else:
-            before = person.items[max(0, one.count - self.window) : one.count]
-            if one.count <= count and one.number == person.number and np.array_equal(before, self._seen[one.place, : len(before)]):
-                known = one.count
-            one.number, one.count = person.number, count
-        self._seen[one.place, : len(window)] = window
-        self._followed[person.id] = one
+            before = user.items[max(0, entry.count - self.window) : entry.count]
+            if entry.count <= count and entry.number == user.number and np.array_equal(before, self._events[entry.slot, : len(before)]):
+                known = entry.count
+            entry.number, entry.count = user.number, count
+        self._events[entry.slot, : len(recent)] = recent
+        self._entries[user.id] = entry
         self.hits, self.misses = self.hits + (known > 0), self.misses + (known == 0)
-        return one.place, known
+        return entry.slot, known

@@ -353,7 +353,7 @@ def _past(stamp: float, loaded: Loaded, retention: float | None) -> float:
 def _left(service: Service, user: str) -> list[str]:
     loaded = service.live.current
     left = ["a keyed hash of the id, from which it can't be read, so that the server knows not to use what a run holds of this person"]
-    if loaded.recommender.knows_person(user):
+    if loaded.recommender.knows_user(user):
         left.append(
             f"what {loaded.name} learned from this person, and their events in the folder of the run: not used in answers any more, and gone when it is "
             "trained again without them"

@@ -8,8 +8,9 @@ from typing import Any
 
 from gaterec.errors import GaterecError
 from gaterec.inference.explain import explain_to
+from gaterec.inference.filters import Filters
 from gaterec.inference.notes import empty_note, history_notes
-from gaterec.inference.recommender import Answer, Person, Recommender, Request
+from gaterec.inference.recommender import Answer, Recommender, Request, RequestUser
 from gaterec.serve.batching import Batcher
 from gaterec.serve.events.store import DamagedError, EventStore
 from gaterec.serve.metrics import Metrics
@@ -120,11 +121,11 @@ class Service:
                 known = None if asked.user in forgotten else asked.user
                 later = self._known(loaded.recommender, newer.get(asked.user or "", []))
                 if isinstance(asked, RecommendRequest):
-                    filters = asked.model_dump(exclude={"user", "history"})
-                    lists[number] = asked.user, loaded.recommender.request(known, [*later, *asked.history], **filters)
+                    filters = Filters(**asked.model_dump(exclude={"user", "history"}))
+                    lists[number] = asked.user, loaded.recommender.request(known, [*later, *asked.history], filters=filters)
                     continue
                 given = asked.history if isinstance(asked, ExplainRequest) else []
-                (person,) = loaded.recommender.people([known], [[*later, *given]])
+                (person,) = loaded.recommender.request_users([known], [[*later, *given]])
                 if isinstance(asked, ExplainRequest):
                     answers[number] = _explain(loaded, asked, person)
                 else:
@@ -184,7 +185,7 @@ class Service:
         return known
 
     def _recommended(self, loaded: Loaded, user: str | None, asked: Request, found: Answer) -> RecommendAnswer:
-        if not asked.person.basis:
+        if not asked.user.basis:
             self.metrics.fallbacks.inc()
         recommender = loaded.recommender
         ids = recommender.items.to_series(0).gather(found.items).to_list()
@@ -194,7 +195,7 @@ class Service:
             for rank, (item, title, score) in enumerate(zip(ids, titles, found.scores.tolist(), strict=True), 1)
         ]
         notes = [*asked.notes, *([] if items else [empty_note([user])])]
-        basis = recommender.bases[asked.person.basis]
+        basis = recommender.bases[asked.user.basis]
         return RecommendAnswer(user=user, based_on=basis, items=items, notes=notes, model=loaded.name)
 
 
@@ -205,7 +206,7 @@ def _similar(loaded: Loaded, asked: SimilarRequest) -> SimilarAnswer:
     return SimilarAnswer(item=Item(**_names(recommender, recommender.item_number(asked.item))), items=items, model=loaded.name)
 
 
-def _explain(loaded: Loaded, asked: ExplainRequest, person: Person) -> ExplainAnswer:
+def _explain(loaded: Loaded, asked: ExplainRequest, person: RequestUser) -> ExplainAnswer:
     recommender = loaded.recommender
     found = explain_to(recommender, person, asked.item)
     events = [
@@ -226,11 +227,11 @@ def _explain(loaded: Loaded, asked: ExplainRequest, person: Person) -> ExplainAn
     )
 
 
-def _person(loaded: Loaded, asked: PersonRequest, person: Person, newer: int) -> UserAnswer:
+def _person(loaded: Loaded, asked: PersonRequest, person: RequestUser, newer: int) -> UserAnswer:
     recommender = loaded.recommender
     latest = person.items[max(0, len(person.items) - asked.limit) :]
     history = [Item(**_names(recommender, int(item))) for item in latest]
-    return UserAnswer(user=asked.user, known=recommender.knows_person(person.id), events=len(person.items), newer=newer, history=history)
+    return UserAnswer(user=asked.user, known=recommender.knows_user(person.id), events=len(person.items), newer=newer, history=history)
 
 
 def _names(recommender: Recommender, number: int) -> dict[str, Any]:
