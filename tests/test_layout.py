@@ -20,6 +20,7 @@ TESTED_ELSEWHERE = {
     "evaluation/scorer.py": "evaluation/test_evaluate.py",
     "inference/bulk.py": "inference/test_recommender.py",
     "inference/ids.py": "inference/test_recommender.py",
+    "inference/lists.py": "inference/test_recommender.py",
     "inference/notes.py": "inference/test_recommender.py",
     "inference/requests.py": "inference/test_recommender.py",
     "inference/users.py": "inference/test_query_cache.py",

@@ -17,6 +17,7 @@ from gaterec.data.interactions import Interactions
 from gaterec.errors import RequestError, RequestWarning, RunError
 from gaterec.evaluation.scorer import EncoderScorer
 from gaterec.inference.explain import explain_to
+from gaterec.inference.filters import Filters
 from gaterec.inference.recommender import Answer, Recommender, load
 from gaterec.inference.run_folder import load_run
 from gaterec.models import MODELS
@@ -97,6 +98,24 @@ def test_filters(recommender: Recommender) -> None:
     assert lists(recommender.recommend(["u1"], k=2, where={"kind": "funny"}))["u1"] == funny[:2]
     assert recommender.recommend(["u1"], allow=[]).is_empty()
     assert recommender.recommend([]).is_empty()
+
+
+@pytest.mark.parametrize("options", [{"seen": True}, {"deny": ["i4"]}, {"allow": ["i5"]}, {"where": {"kind": "funny"}}, {"diversity": 0.9}])
+def test_a_filters_object_means_the_same_as_keywords(recommender: Recommender, tmp_path: Path, options: dict[str, Any]) -> None:
+    filters, expected = Filters(4, **options), recommender.recommend(["u1"], 4, **options)
+    assert recommender.recommend(["u1"], filters=filters).equals(expected)
+    (answer,) = recommender.answer([recommender.request("u1", filters=filters)])
+    assert answered(recommender, answer) == expected["item"].to_list()
+    recommender.recommend_to(tmp_path / "lists", ["u1"], filters=filters)
+    assert pl.read_parquet(tmp_path / "lists" / "*.parquet")["item"].to_list() == expected["item"].to_list()
+    strict = Filters(strict=True)
+    for ask in (
+        lambda: recommender.recommend(["new"], filters=strict),
+        lambda: recommender.request("new", filters=strict),
+        lambda: recommender.recommend_to(tmp_path / "refused", ["new"], filters=strict),
+    ):
+        with pytest.raises(RequestError, match="user 'new': the run knows no such user"):
+            ask()
 
 
 def test_newer_events_count_whether_given_or_told(recommender: Recommender, folder: Path) -> None:
