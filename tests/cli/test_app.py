@@ -227,7 +227,8 @@ def test_every_option_of_a_command_reaches_its_function(
 
     def record(*given: object, **named: object) -> dict[str, bool]:
         bound = signature.bind(*given, **named).arguments
-        calls.append(bound | bound.pop("plan", {}))
+        filters = bound.pop("filters", None)
+        calls.append(bound | bound.pop("plan", {}) | ({} if filters is None else vars(filters)))
         return {"failed": False}
 
     monkeypatch.setattr(module, name, record)
@@ -254,6 +255,8 @@ def test_every_option_of_a_command_reaches_its_function(
     if "flags" in signature.parameters:
         arguments.append("--epochs=3")
         expected["flags"] = {"epochs": 3}
+    if "filters" in signature.parameters:
+        expected |= {"history": ["of-history"], "deny": ["of-deny"], "allow": ["of-allow"], "where": {"a": ["1"]}}
     assert gaterec(command, *arguments) == (0, "", "")
     assert calls == [expected]
 
