@@ -56,8 +56,8 @@ def measure(options: Options) -> Iterator[Row | Skipped]:
             )
         trainer.model.eval()
         test.append(evaluate(score, prepared.interactions, prepared.test, settings, part="test", counts=counts).figures)
-    best = trainer.course.best_epoch
-    training = [entry["seconds"] for entry in trainer.course.epochs]
+    best = trainer.history.best_epoch
+    training = [entry["seconds"] for entry in trainer.history.epochs]
     yield {
         "training": "amazon-cds, paper's protocol",
         "best epoch": best,

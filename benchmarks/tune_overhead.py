@@ -22,7 +22,7 @@ BARE = """
 import pathlib, tempfile, torch
 from gaterec.models import model_class
 from gaterec.experiments.setup import prepare
-from gaterec.experiments.resume import best_valid, resumed, saved_epochs
+from gaterec.experiments.resume import best_valid, epoch_recorder, resumed
 from gaterec.config.resolve import resolve
 from gaterec.training.reproducibility import pick_device, reproducible
 shared, points = json.loads(sys.argv[1])
@@ -35,8 +35,9 @@ with tempfile.TemporaryDirectory() as folder:
         with reproducible(settings, device):
             states = pathlib.Path(folder) / str(number)
             trainer, _ = resumed(settings, prepared, device, states, resume=False)
-            for epoch in saved_epochs(trainer, states):
-                pass
+            with epoch_recorder(trainer, states) as record:
+                for epoch in trainer.epochs():
+                    record(epoch)
             scores.append(best_valid(trainer, prepared, device)[settings.valid_metric.lower()])
     ended = time.time()
 print(json.dumps({"ended": ended, "scores": scores}))

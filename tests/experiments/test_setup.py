@@ -162,16 +162,16 @@ def test_the_trainer_validates_on_the_validation_part(changes: dict[str, Any]) -
     chosen, prepared = ready(metrics=["NDCG", "AveragePopularity"], topk=[3, 5], **changes)
     trainer = make_trainer(chosen, prepared, CPU)
     trainer.model.eval()
-    assert trainer.validate is not None
+    assert trainer.evaluator is not None
     score = EncoderScorer(trainer.model, prepared.interactions, 4, CPU)
     expected = evaluate(score, prepared.interactions, prepared.valid, chosen, part="valid", counts=prepared.counts)
-    assert trainer.validate() == expected.figures
+    assert trainer.evaluator.evaluate() == expected.figures
     assert set(expected.figures) == {"ndcg@3", "ndcg@5", "averagepopularity@3", "averagepopularity@5", "mrr@10"}
 
 
 def test_without_validation_events_nothing_is_validated() -> None:
     chosen, prepared = ready(eval_args={"split": {"LS": "test_only"}})
-    assert make_trainer(chosen, prepared, CPU).validate is None
+    assert make_trainer(chosen, prepared, CPU).evaluator is None
 
 
 def test_a_scorer_sees_as_many_events_as_the_settings_say() -> None:

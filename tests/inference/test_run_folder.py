@@ -200,7 +200,8 @@ def test_read_info_gives_all_of_run_json(trained: Path) -> None:
 def state(epochs: int) -> TrainingState:
     entries = [{"epoch": number, "loss": 1 / number, "seconds": 0.1, "valid": {"mrr@10": 0.1}} for number in range(1, epochs + 1)]
     return TrainingState(
-        TrainingHistory(entries, best_epoch=1, best_score=0.1, stale=epochs - 1), {**TENSORS, "model.b": torch.tensor([epochs])}
+        TrainingHistory(entries, best_epoch=1, best_score=0.1, epochs_without_improvement=epochs - 1),
+        {**TENSORS, "model.b": torch.tensor([epochs])},
     )
 
 
@@ -208,7 +209,7 @@ def same(found: TrainingState | None, wanted: TrainingState) -> bool:
     assert found is not None
     names = found.tensors.keys() == wanted.tensors.keys()
     return (
-        names and found.course == wanted.course and all(torch.equal(found.tensors[name], wanted.tensors[name]) for name in wanted.tensors)
+        names and found.history == wanted.history and all(torch.equal(found.tensors[name], wanted.tensors[name]) for name in wanted.tensors)
     )
 
 

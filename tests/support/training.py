@@ -1,6 +1,7 @@
 """Trainers of small models, and a log with a pattern that a model can learn."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.models.pop import Pop, PopSettings
 from gaterec.training.negative_sampling import NegativeSampler
-from gaterec.training.trainer import Figures, Trainer, TrainingState
+from gaterec.training.trainer import Metrics, Trainer, TrainingState
 from tests.support.histories import histories, no_events, training_counts
 
 CPU = torch.device("cpu")
@@ -34,11 +35,18 @@ def make_model(interactions: Interactions, chosen: Settings) -> SequenceEncoder:
     return kind(len(interactions.users), len(interactions.items), chosen.MAX_ITEM_LIST_LENGTH, chosen.model_settings)
 
 
+@dataclass(frozen=True)
+class Known:
+    """An evaluator that calls a function."""
+
+    evaluate: Callable[[], Metrics]
+
+
 def trainer(
     interactions: Interactions,
     chosen: Settings,
     state: TrainingState | None = None,
-    validate: Callable[[], Figures] | None = None,
+    validate: Callable[[], Metrics] | None = None,
     model: SequenceEncoder | None = None,
 ) -> Trainer:
     split = split_interactions(interactions, chosen.eval_args)
@@ -54,7 +62,8 @@ def trainer(
     )
     how = chosen.negatives
     sampler = NegativeSampler(training_counts(interactions, split), how.alpha if how.distribution == "popularity" else None)
-    return Trainer(model or make_model(interactions, chosen), batches, sampler, validate, chosen, state)
+    evaluator = None if validate is None else Known(validate)
+    return Trainer(model or make_model(interactions, chosen), batches, sampler, evaluator, chosen, state)
 
 
 def right_at_first(model: SequenceEncoder, interactions: Interactions, chosen: Settings) -> float:

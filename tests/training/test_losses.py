@@ -351,11 +351,12 @@ def test_the_names_in_the_settings_are_those_of_the_registry() -> None:
 
 
 def test_a_loss_from_outside_trains_a_run(tmp_path: Path, registry: None) -> None:
-    shapes = set()
+    shapes, stacks = set(), []
 
     @loss("hinge", shared_negatives=7)
     def hinge(queries: Tensor, targets: Tensor, negatives: Tensor, weight: Tensor) -> Tensor:
         shapes.add(tuple(negatives.shape))
+        stacks.append([(Path(frame.filename).name, frame.function) for frame in inspect.stack(context=0)])
         right = (queries[:, None] * weight[targets]).sum(2)  # (N, K)
         wrong = queries @ weight[negatives].T  # (N, S)
         real = targets > 0
@@ -365,6 +366,9 @@ def test_a_loss_from_outside_trains_a_run(tmp_path: Path, registry: None) -> Non
     assert found["settings"]["loss_type"] == "hinge"
     assert found["epochs"][1]["loss"] < found["epochs"][0]["loss"]
     assert shapes == {(7,)}
+    calls = stacks[0][: [function for _, function in stacks[0]].index("run")]  # from run to the loss
+    assert len(calls) <= 5, calls
+    assert {file for file, _ in calls[1:]} == {"run.py", "trainer.py"}
     given = [settings(loss_type="hinge", train_neg_sample_args=how).negatives for how in ({"alpha": 0.5}, {"sample_num": 3})]
     assert [negatives.sample_num for negatives in given] == [7, 3]
     with pytest.raises(SettingsError, match="hinge draws its negatives once for all targets of a step, so nobody's own items"):

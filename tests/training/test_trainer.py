@@ -20,7 +20,7 @@ from gaterec.training.negative_sampling import NegativeSampler
 from gaterec.training.optimizers import rate_factor
 from gaterec.training.reproducibility import hash_seed, pick_device, reproducible
 from gaterec.training.states import load_state, save_state
-from gaterec.training.trainer import Figures, Trainer, batch_loss, without_effect
+from gaterec.training.trainer import Metrics, Trainer, batch_loss, without_effect
 from tests.support.histories import histories, random_histories, settings, training_counts
 from tests.support.training import CPU, make_model, trainer
 
@@ -154,7 +154,7 @@ LEARNERS = [
 ]
 
 
-def falling(scores: list[float], metric: str = "mrr@10") -> Callable[[], Figures]:
+def falling(scores: list[float], metric: str = "mrr@10") -> Callable[[], Metrics]:
     """A validation whose figures are known."""
     left = iter(scores)
     return lambda: {metric: next(left)}
@@ -177,8 +177,8 @@ def test_a_state_goes_on_to_the_same_bits(values: dict[str, Any], tmp_path_facto
     )
     assert len(list(resumed.epochs())) == 4
     assert same_bits(weights(resumed), weights(whole))
-    assert resumed.course.best_epoch == whole.course.best_epoch == 3
-    assert [entry["loss"] for entry in resumed.course.epochs] == [entry["loss"] for entry in whole.course.epochs]
+    assert resumed.history.best_epoch == whole.history.best_epoch == 3
+    assert [entry["loss"] for entry in resumed.history.epochs] == [entry["loss"] for entry in whole.history.epochs]
 
 
 def test_a_state_remembers_the_best_weights() -> None:
@@ -190,7 +190,7 @@ def test_a_state_remembers_the_best_weights() -> None:
     next(course), next(course)
     resumed = trainer(noise(), chosen, copy.deepcopy(killed.state()), validate=falling([0.1, 0.2]))
     list(resumed.epochs())
-    assert resumed.course.best_epoch == 1
+    assert resumed.history.best_epoch == 1
     assert same_bits(weights(resumed), weights(whole))
 
 
@@ -208,9 +208,9 @@ def test_training_stops_after_more_than_stopping_step_validations_without_progre
     ran, found = epochs_until_the_end([0.1, 0.5, *[0.4] * 20], stopping_step=stopping_step)
     assert ran == epochs
     assert found.finished
-    assert found.course.best_epoch == 2
-    assert found.course.best_score == 0.5
-    assert found.course.best_figures == {"mrr@10": 0.5}
+    assert found.history.best_epoch == 2
+    assert found.history.best_score == 0.5
+    assert found.history.best_metrics == {"mrr@10": 0.5}
 
 
 def test_progress_begins_the_count_anew() -> None:
@@ -219,18 +219,18 @@ def test_progress_begins_the_count_anew() -> None:
 
 def test_early_stopping_compares_full_precision() -> None:
     ran, found = epochs_until_the_end([0.3, 0.3 + 1e-12, 0.3, 0.3], stopping_step=1, metric_decimal_place=2)
-    assert (ran, found.course.best_epoch) == (4, 2)
+    assert (ran, found.history.best_epoch) == (4, 2)
 
 
 def test_the_first_of_equal_epochs_wins() -> None:
     ran, found = epochs_until_the_end([0.3, 0.3, 0.3], stopping_step=1)
-    assert (ran, found.course.best_epoch) == (3, 1)
+    assert (ran, found.history.best_epoch) == (3, 1)
 
 
 @pytest.mark.parametrize("metric", ["GiniIndex@10", "AveragePopularity@5"])
 def test_of_a_metric_that_is_better_when_smaller_the_smallest_value_wins(metric: str) -> None:
     ran, found = epochs_until_the_end([0.3, 0.2, 0.4, 0.4], stopping_step=1, valid_metric=metric)
-    assert (ran, found.course.best_epoch, found.course.best_score) == (4, 2, 0.2)
+    assert (ran, found.history.best_epoch, found.history.best_score) == (4, 2, 0.2)
 
 
 def test_the_weights_of_the_best_epoch_are_kept() -> None:
@@ -243,7 +243,7 @@ def test_the_weights_of_the_best_epoch_are_kept() -> None:
 def test_validation_comes_every_eval_step_epochs_in_evaluation_mode() -> None:
     modes: list[bool] = []
 
-    def validate() -> Figures:
+    def validate() -> Metrics:
         modes.append(found.model.training)
         return {"mrr@10": 0.5}
 
@@ -251,7 +251,7 @@ def test_validation_comes_every_eval_step_epochs_in_evaluation_mode() -> None:
     validated = [entry["valid"] is not None for entry in found.epochs()]
     assert validated == [False, False, True, False, False, True, False]
     assert modes == [False, False]
-    assert found.course.best_epoch == 3
+    assert found.history.best_epoch == 3
 
 
 @pytest.mark.parametrize("eval_step", [0, 1])
@@ -261,9 +261,9 @@ def test_without_validation_the_last_epoch_is_kept(eval_step: int) -> None:
     each = [weights(found) for _ in found.epochs()]
     assert len(each) == 3
     assert same_bits(weights(found), each[-1])
-    assert found.course.best_epoch == 3
-    assert found.course.best_score is None
-    assert found.course.best_figures is None
+    assert found.history.best_epoch == 3
+    assert found.history.best_score is None
+    assert found.history.best_metrics is None
 
 
 @pytest.mark.parametrize("eval_step", [3, 4, 1_000_000])
@@ -271,7 +271,7 @@ def test_an_eval_step_above_epochs_validates_once_after_the_last_epoch(eval_step
     found = trainer(noise(), settings(**SMALL | {"epochs": 3, "eval_step": eval_step}), validate=falling([0.3]))
     each = [(entry["valid"], weights(found)) for entry in found.epochs()]
     assert [valid for valid, _ in each] == [None, None, {"mrr@10": 0.3}]
-    assert (found.course.best_epoch, found.course.best_score, found.course.best_figures) == (3, 0.3, {"mrr@10": 0.3})
+    assert (found.history.best_epoch, found.history.best_score, found.history.best_metrics) == (3, 0.3, {"mrr@10": 0.3})
     assert same_bits(weights(found), each[-1][1])
 
 
@@ -281,7 +281,7 @@ def test_a_training_that_is_resumed_under_an_eval_step_above_epochs_validates_on
     next(killed.epochs())
     resumed = trainer(noise(), chosen, copy.deepcopy(killed.state()), validate=falling([0.3]))
     assert [entry["valid"] for entry in resumed.epochs()] == [None, {"mrr@10": 0.3}]
-    assert resumed.course.best_epoch == 3
+    assert resumed.history.best_epoch == 3
 
 
 def test_no_epochs_leave_the_model_as_it_was() -> None:
@@ -289,7 +289,7 @@ def test_no_epochs_leave_the_model_as_it_was() -> None:
     before = weights(found)
     assert list(found.epochs()) == []
     assert same_bits(weights(found), before)
-    assert found.course.best_figures is None
+    assert found.history.best_metrics is None
 
 
 def test_a_model_without_parameters_is_finished_before_it_begins() -> None:
@@ -434,12 +434,12 @@ def test_mixed_precision_trains_and_stays_finite(loss: str, pooling: str) -> Non
         assert value.dtype == torch.float32
         assert value.isfinite().all(), name
     assert not same_bits(weights(exact), weights(mixed))
-    assert mixed.course.epochs[-1]["loss"] == pytest.approx(exact.course.epochs[-1]["loss"], rel=0.02)
+    assert mixed.history.epochs[-1]["loss"] == pytest.approx(exact.history.epochs[-1]["loss"], rel=0.02)
 
 
 @pytest.mark.parametrize("loss", ["CE", "SSM"])
 def test_mixed_precision_with_several_next_items(loss: str) -> None:
-    assert trained(noise(), loss_type=loss, enable_amp=True, next_items=3).course.epochs[-1]["loss"] < np.log(20) + 0.1
+    assert trained(noise(), loss_type=loss, enable_amp=True, next_items=3).history.epochs[-1]["loss"] < np.log(20) + 0.1
 
 
 # Around it
@@ -532,11 +532,11 @@ def test_early_stopping_follows_valid_metric_and_no_other() -> None:
     chosen = settings(**SMALL | {"epochs": 6, "valid_metric": "NDCG@5", "stopping_step": 9})
     found = trainer(noise(), chosen, validate=lambda: next(scores))
     list(found.epochs())
-    assert (found.course.best_epoch, found.course.best_score) == (6, 4)
+    assert (found.history.best_epoch, found.history.best_score) == (6, 4)
     scores = iter([{"recall@5": 0.1 * number, "ginidex@5": 0.0, "giniindex@5": abs(number - 2)} for number in range(1, 7)])
     found = trainer(noise(), settings(**SMALL | {"epochs": 6, "valid_metric": "GiniIndex@5"}), validate=lambda: next(scores))
     list(found.epochs())
-    assert (found.course.best_epoch, found.course.best_score) == (2, 0)
+    assert (found.history.best_epoch, found.history.best_score) == (2, 0)
 
 
 @pytest.mark.parametrize(
@@ -545,9 +545,9 @@ def test_early_stopping_follows_valid_metric_and_no_other() -> None:
 def test_every_epoch_draws_other_negatives_and_dropout(values: dict[str, Any]) -> None:
     """Of a model that can't move, on batches in the same order, the loss changes by what is drawn alone."""
     still = {"learning_rate": 1e-30, "learner": "sgd", "shuffle": False, "epochs": 3}
-    losses = [entry["loss"] for entry in trained(noise(), **still | values).course.epochs]
+    losses = [entry["loss"] for entry in trained(noise(), **still | values).history.epochs]
     assert len(set(losses)) == 3
-    assert len({entry["loss"] for entry in trained(noise(), **still).course.epochs}) == 1
+    assert len({entry["loss"] for entry in trained(noise(), **still).history.epochs}) == 1
 
 
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, 4.0])

@@ -17,7 +17,7 @@ from gaterec.errors import DataError, RunError, SettingsError
 from gaterec.evaluation.evaluate import EvaluationResult, evaluate
 from gaterec.evaluation.protocol import describe_protocol
 from gaterec.evaluation.slices import slice_rows
-from gaterec.experiments.resume import best_valid, resumed, saved_epochs
+from gaterec.experiments.resume import best_valid, epoch_recorder, resumed
 from gaterec.experiments.run_page import Epoch, Report, write_report
 from gaterec.experiments.setup import Prepared, prepare, scorer_for, truth_scorer
 from gaterec.inference.ann_index import check, in_words, write_index
@@ -31,7 +31,7 @@ from gaterec.training.estimate import TrainingEstimate
 from gaterec.training.loggers import make_loggers
 from gaterec.training.reproducibility import pick_device, reproducible
 from gaterec.training.states import clear_states
-from gaterec.training.trainer import Figures, TrainingHistory, without_effect
+from gaterec.training.trainer import Metrics, TrainingHistory, without_effect
 
 
 class Result(TypedDict):
@@ -39,12 +39,12 @@ class Result(TypedDict):
 
     best_valid_score: float | None
     valid_score_bigger: bool
-    best_valid_result: Figures | None
-    test_result: Figures | None
+    best_valid_result: Metrics | None
+    test_result: Metrics | None
     folder: Path
     best_epoch: int
     epochs: list[dict[str, Any]]
-    baselines: dict[str, Figures]
+    baselines: dict[str, Metrics]
     protocol: list[str]
     settings: dict[str, Any]
 
@@ -106,12 +106,12 @@ def run(
         show(display, read_info(folder))
         return _finished_result(folder)
     with reproducible(settings, device):
-        encoder, course, valid = _train(settings, prepared, device, display, folder, resume, on_epoch)
+        encoder, history, valid = _train(settings, prepared, device, display, folder, resume, on_epoch)
         figures, result = judge(settings, prepared, encoder, device)
     figures["valid"] = valid
     _check_unchanged(source, mark)
     protocol = describe_protocol(settings, prepared.interactions, prepared.test)
-    info = _info(settings, prepared, course, figures, protocol, fingerprint, device)
+    info = _info(settings, prepared, history, figures, protocol, fingerprint, device)
     about = _write_folder(folder, settings, prepared, encoder, result, info)
     clear_states(_states(folder))
     show(display, info)
@@ -294,7 +294,7 @@ def _train(
     folder: Path,
     resume: bool,
     on_epoch: Callable[[Mapping[str, Any]], object],
-) -> tuple[SequenceEncoder, TrainingHistory, Figures | None]:
+) -> tuple[SequenceEncoder, TrainingHistory, Metrics | None]:
     """The trained model, what its training was like, and its validation figures; saves a state after epochs on the way."""
     for line in without_effect(settings):
         display.warn(line)
@@ -303,7 +303,7 @@ def _train(
     trainer, problems = resumed(settings, prepared, device, _states(folder), resume)
     for problem in problems:
         display.warn(problem)
-    done = len(trainer.course.epochs)
+    done = len(trainer.history.epochs)
     if done:
         display.line(f"Going on after epoch {done}")
     loggers = make_loggers(settings, folder.with_name(folder.name + ".tensorboard"))
@@ -314,11 +314,13 @@ def _train(
             preflight.step(targets)
             progress.step(targets)
 
-        for entry in saved_epochs(trainer, _states(folder), loggers, on_step):
-            progress.epoch(entry, trainer.course.best_epoch)
-            on_epoch(entry)
-        progress.end(trainer.course.stale)
-    return trainer.model.eval(), trainer.course, best_valid(trainer, prepared, device)
+        with epoch_recorder(trainer, _states(folder), loggers) as record:
+            for entry in trainer.epochs(on_step):
+                record(entry)
+                progress.epoch(entry, trainer.history.best_epoch)
+                on_epoch(entry)
+        progress.end(trainer.history.epochs_without_improvement)
+    return trainer.model.eval(), trainer.history, best_valid(trainer, prepared, device)
 
 
 def _states(folder: Path) -> Path:
@@ -337,7 +339,7 @@ def _check_same_ids(loaded: LoadedRun, interactions: Interactions) -> None:
 def _info(
     settings: Settings,
     prepared: Prepared,
-    course: TrainingHistory,
+    history: TrainingHistory,
     figures: Mapping[str, Any],
     protocol: list[str],
     fingerprint: str,
@@ -358,10 +360,10 @@ def _info(
             "times": [interactions.time.min().item(), interactions.time.max().item()],
         },
         "protocol": protocol,
-        "best_epoch": course.best_epoch,
+        "best_epoch": history.best_epoch,
         "best_valid_score": figures["valid"] and figures["valid"][settings.valid_metric.lower()],
         **figures,
-        "epochs": course.epochs,
+        "epochs": history.epochs,
         "environment": environment(device),
     }
 

@@ -13,13 +13,13 @@ from gaterec.data.batches import TrainingBatches
 from gaterec.data.datasets.simulate import Simulation, simulate
 from gaterec.data.interactions import Interactions
 from gaterec.data.prepared import PreparedLog, Tell, prepare_log
-from gaterec.data.split import EvalQueries, Split, make_eval_queries, split_interactions, training_counts, training_events
-from gaterec.evaluation.evaluate import evaluate
+from gaterec.data.split import EvalQueries, Part, Split, make_eval_queries, split_interactions, training_counts, training_events
+from gaterec.evaluation.evaluate import Evaluator
 from gaterec.evaluation.scorer import EncoderScorer, Scorer
 from gaterec.models import model_class
 from gaterec.models.encoder import SequenceEncoder
 from gaterec.training.negative_sampling import NegativeSampler, own_items
-from gaterec.training.trainer import Figures, Trainer, TrainingState
+from gaterec.training.trainer import Trainer, TrainingState
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,8 @@ def make_trainer(settings: Settings, prepared: Prepared, device: torch.device, s
     negatives = settings.negatives
     own = None if settings.negatives_may_be_own or settings.loss_type in FULL_LOSSES else own_items(interactions, split).to(device)
     sampler = NegativeSampler(counts, negatives.alpha if negatives.distribution == "popularity" else None, own)
-    score = scorer_for(model, settings, prepared, device)
-
-    def validate() -> Figures:
-        return evaluate(score, interactions, prepared.valid, settings, part="valid", counts=counts).figures
-
-    return Trainer(model, make_batches(settings, prepared, device), sampler, validate if len(prepared.valid) else None, settings, state)
+    evaluator = make_evaluator(model, settings, prepared, "valid", device) if len(prepared.valid) else None
+    return Trainer(model, make_batches(settings, prepared, device), sampler, evaluator, settings, state)
 
 
 def make_model(settings: Settings, prepared: Prepared, device: torch.device) -> SequenceEncoder:
@@ -111,6 +107,13 @@ def make_batches(settings: Settings, prepared: Prepared, device: torch.device) -
         seed=settings.seed,
         device=device,
     )
+
+
+def make_evaluator(model: SequenceEncoder, settings: Settings, prepared: Prepared, part: Part, device: torch.device) -> Evaluator:
+    """Measures a model on the validation or the test part of what was prepared."""
+    queries = prepared.valid if part == "valid" else prepared.test
+    score = scorer_for(model, settings, prepared, device)
+    return Evaluator(score, prepared.interactions, queries, settings, part, prepared.counts.to(device))
 
 
 def scorer_for(model: SequenceEncoder, settings: Settings, prepared: Prepared, device: torch.device) -> Scorer:

@@ -41,7 +41,7 @@ class TrainingEstimate:
         if self.steps > min(STEPS, len(self.trainer.batches) - 1) or now - self.begin > SECONDS:
             self.done = True
             seconds = (now - self.begin) / self.targets * self.trainer.batches.targets
-            if seconds * (self.trainer.settings.epochs - len(self.trainer.course.epochs)) > LONG:
+            if seconds * (self.trainer.settings.epochs - len(self.trainer.history.epochs)) > LONG:
                 for line in lines(self.trainer, seconds):
                     self.tell(line)
 
@@ -49,7 +49,7 @@ class TrainingEstimate:
 def lines(trainer: Trainer, seconds: float) -> list[str]:
     """What there is to do, at so many seconds per epoch without validation."""
     settings, batches = trainer.settings, trainer.batches
-    epochs = settings.epochs - len(trainer.course.epochs)
+    epochs = settings.epochs - len(trainer.history.epochs)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     return [
         f"Before you wait: {len(batches.user):,} rows with {batches.targets:,} targets in {len(batches):,} steps an epoch; {parameters:,} parameters; "

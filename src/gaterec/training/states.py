@@ -3,10 +3,14 @@
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from gaterec.errors import RunError
 from gaterec.io.files import read_tensors, write_tensors
 from gaterec.training.trainer import TrainingHistory, TrainingState
+
+SAVED_NAMES = {"epochs_without_improvement": "stale"}
+"""Fields of TrainingHistory that have another name in files."""
 
 
 def save_state(folder: Path, state: TrainingState) -> None:
@@ -15,7 +19,7 @@ def save_state(folder: Path, state: TrainingState) -> None:
     Raises:
         RunError: it can't be written; the states before are still there.
     """
-    write_tensors(folder / f"epoch-{len(state.course.epochs):07d}.safetensors", state.tensors, {"course": asdict(state.course)})
+    write_tensors(folder / f"epoch-{len(state.history.epochs):07d}.safetensors", state.tensors, {"course": _as_saved(state.history)})
     for old in sorted(folder.glob("epoch-*.safetensors"))[:-2]:
         old.unlink(missing_ok=True)
 
@@ -28,12 +32,22 @@ def load_state(folder: Path) -> tuple[TrainingState | None, list[str]]:
         then = "training begins anew" if file is files[-1] else "using the one before it"
         try:
             tensors, about = read_tensors(file)
-            return TrainingState(TrainingHistory(**about["course"]), tensors), problems
+            return TrainingState(_from_saved(about["course"]), tensors), problems
         except RunError as error:
             problems.append(f"{error}; {then}")
         except (KeyError, TypeError):
             problems.append(f"{file}: is no state that this gaterec can read; {then}")
     return None, problems
+
+
+def _as_saved(history: TrainingHistory) -> dict[str, Any]:
+    """The history under the names that states have in files."""
+    return {SAVED_NAMES.get(name, name): value for name, value in asdict(history).items()}
+
+
+def _from_saved(saved: dict[str, Any]) -> TrainingHistory:
+    names = {saved_name: name for name, saved_name in SAVED_NAMES.items()}
+    return TrainingHistory(**{names.get(name, name): value for name, value in saved.items()})
 
 
 def clear_states(folder: Path) -> None:

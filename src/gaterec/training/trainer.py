@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,28 +23,36 @@ from gaterec.training.negative_sampling import NegativeSampler, draw_negatives
 from gaterec.training.optimizers import make_optimizers, rate_factor, update_plan
 from gaterec.training.reproducibility import hash_seed
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
+"""Metric -> value, such as "recall@10"."""
+
+
+class SupportsEvaluate(Protocol):
+    """Measures the model that is being trained; gaterec.evaluation.evaluate.Evaluator is one."""
+
+    def evaluate(self) -> Metrics:
+        """The metrics of the model as it is now."""
 
 
 @dataclass
 class TrainingHistory:
-    """What a training has been through so far.
+    """The epochs of a training so far.
 
     Attributes:
-        epochs: one entry per finished epoch: epoch, loss, seconds, valid (figures, or None where it was not validated).
+        epochs: one entry per finished epoch: epoch, loss, seconds, valid (metrics, or None without validation).
         best_epoch: the epoch (from 1) whose weights are the best so far; the last one where nothing is validated.
         best_score: the value of valid_metric there.
-        stale: validations since then.
+        epochs_without_improvement: validations since then.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     best_score: float | None = None
-    stale: int = 0
+    epochs_without_improvement: int = 0
 
     @property
-    def best_figures(self) -> Figures | None:
-        """The validation figures of the best epoch."""
+    def best_metrics(self) -> Metrics | None:
+        """The validation metrics of the best epoch."""
         return self.epochs[self.best_epoch - 1]["valid"] if self.best_epoch else None
 
 
@@ -52,7 +60,7 @@ class TrainingHistory:
 class TrainingState:
     """Everything that the next epoch depends on, and the best weights so far."""
 
-    course: TrainingHistory
+    history: TrainingHistory
     tensors: dict[str, Tensor]
 
 
@@ -63,7 +71,7 @@ class Trainer:
         model: on its device, freshly initialised.
         batches: the training data.
         sampler: draws negatives for the losses that need some.
-        validate: the figures on the validation part, or None when there is none.
+        evaluator: measures the model on the validation part; None without one.
         settings: loss_type, epochs, learner and so on.
         state: where an earlier training of the same settings stopped; None begins.
     """
@@ -73,14 +81,14 @@ class Trainer:
         model: SequenceEncoder,
         batches: TrainingBatches,
         sampler: NegativeSampler,
-        validate: Callable[[], Figures] | None,
+        evaluator: SupportsEvaluate | None,
         settings: Settings,
         state: TrainingState | None = None,
     ) -> None:
         self.model, self.batches, self.sampler, self.settings = model, batches, sampler, settings
-        self.validate = validate if settings.eval_step else None
+        self.evaluator = evaluator if settings.eval_step else None
         self.eval_step = min(settings.eval_step, settings.epochs)
-        self.course = TrainingHistory()
+        self.history = TrainingHistory()
         self.plan = update_plan(model, settings)
         self.optimizers = make_optimizers(model, settings)
         self.best = {name: value.clone() for name, value in model.state_dict().items()}
@@ -90,11 +98,11 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether the last epoch is done, or early stopping says so, or there is nothing to learn."""
-        done = len(self.course.epochs) >= self.settings.epochs or self.course.stale > self.settings.stopping_step
+        done = len(self.history.epochs) >= self.settings.epochs or self.history.epochs_without_improvement > self.settings.stopping_step
         return done or not self.optimizers
 
     def epochs(self, on_step: Callable[[int], object] = lambda targets: None) -> Iterator[dict[str, Any]]:
-        """Train epoch after epoch until finished, yielding what each one was like (see Course.epochs).
+        """Train epoch after epoch until finished, yielding an entry for each (see TrainingHistory.epochs).
 
         Args:
             on_step: told the number of targets after every step.
@@ -103,26 +111,18 @@ class Trainer:
             RunError: the loss is no longer a number.
         """
         while not self.finished:
-            yield self._epoch(len(self.course.epochs) + 1, on_step)
+            number, begin = len(self.history.epochs) + 1, time.perf_counter()
+            loss = self._train(number, on_step)
+            if not math.isfinite(loss):
+                raise RunError(
+                    f"epoch {number}: the loss is {loss}: training has diverged; a lower learning_rate (now {self.settings.learning_rate:g}) "
+                    "or clip_grad_norm may help"
+                )
+            entry: dict[str, Any] = {"epoch": number, "loss": loss, "seconds": time.perf_counter() - begin, "valid": None}
+            self.history.epochs.append(entry)
+            self._validate(number, entry)
+            yield entry
         self.model.load_state_dict(self.best)
-
-    def _epoch(self, number: int, on_step: Callable[[int], object]) -> dict[str, Any]:
-        begin = time.perf_counter()
-        loss = self._train(number, on_step)
-        if not math.isfinite(loss):
-            raise RunError(
-                f"epoch {number}: the loss is {loss}: training has diverged; a lower learning_rate (now {self.settings.learning_rate:g}) "
-                "or clip_grad_norm may help"
-            )
-        entry: dict[str, Any] = {"epoch": number, "loss": loss, "seconds": time.perf_counter() - begin, "valid": None}
-        self.course.epochs.append(entry)
-        if self.validate is not None and number % self.eval_step == 0:
-            self.model.eval()
-            entry["valid"] = self.validate()
-            self._follow(number, entry["valid"][self.settings.valid_metric.lower()])
-        elif self.course.best_score is None:  # nothing was validated yet: the last epoch is the best known
-            self._keep(number)
-        return entry
 
     def _train(self, number: int, on_step: Callable[[int], object]) -> float:
         """One pass over the training data; the mean loss per target."""
@@ -156,18 +156,27 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-    def _follow(self, number: int, score: float) -> None:
-        """Early stopping, on the full precision of the score. The first of equal epochs wins."""
-        best = self.course.best_score
+    def _validate(self, number: int, entry: dict[str, Any]) -> None:
+        """Measure the model where an epoch is validated, and save the best weights."""
+        if self.evaluator is not None and number % self.eval_step == 0:
+            self.model.eval()
+            entry["valid"] = self.evaluator.evaluate()
+            self._update_early_stopping(number, entry["valid"][self.settings.valid_metric.lower()])
+        elif self.history.best_score is None:  # nothing was validated yet: the last epoch is the best known
+            self._save_best(number)
+
+    def _update_early_stopping(self, number: int, score: float) -> None:
+        """Compare the score, in full precision, with the best so far. The first of equal epochs wins."""
+        best = self.history.best_score
         better = best is None or (score > best if self.settings.valid_metric_bigger else score < best)
         if better:
-            self.course.best_score, self.course.stale = score, 0
-            self._keep(number)
+            self.history.best_score, self.history.epochs_without_improvement = score, 0
+            self._save_best(number)
         else:
-            self.course.stale += 1
+            self.history.epochs_without_improvement += 1
 
-    def _keep(self, number: int) -> None:
-        self.course.best_epoch = number
+    def _save_best(self, number: int) -> None:
+        self.history.best_epoch = number
         for name, value in self.model.state_dict().items():
             self.best[name].copy_(value)
 
@@ -178,10 +187,10 @@ class Trainer:
         for i, optimizer in enumerate(self.optimizers):
             for index, moments in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{i}.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-        return TrainingState(self.course, tensors)
+        return TrainingState(self.history, tensors)
 
     def _restore(self, state: TrainingState) -> None:
-        self.course = state.course
+        self.history = state.history
         self.model.load_state_dict({name[6:]: value for name, value in state.tensors.items() if name.startswith("model.")})
         for name, value in self.best.items():
             value.copy_(state.tensors[f"best.{name}"])

@@ -102,7 +102,7 @@ class TrialRunner:
     def _trained(self, task: Task) -> Iterator[Message]:
         from gaterec.config.resolve import resolve
         from gaterec.experiments.costs import seconds_per_1000
-        from gaterec.experiments.resume import best_valid, resumed, saved_epochs
+        from gaterec.experiments.resume import best_valid, epoch_recorder, resumed
         from gaterec.models import model_class
         from gaterec.training.loggers import make_loggers
         from gaterec.training.reproducibility import pick_device, reproducible
@@ -112,11 +112,14 @@ class TrialRunner:
         prepared = self._prepared(settings)
         with reproducible(settings, device):
             trainer, _ = resumed(settings, prepared, device, states, resume=True)
-            yield from saved_epochs(trainer, states, make_loggers(settings, states.with_suffix(".tensorboard")))
-            course, valid = trainer.course, best_valid(trainer, prepared, device)
+            with epoch_recorder(trainer, states, make_loggers(settings, states.with_suffix(".tensorboard"))) as record:
+                for entry in trainer.epochs():
+                    record(entry)
+                    yield entry
+            history, valid = trainer.history, best_valid(trainer, prepared, device)
         metric = settings.valid_metric.lower()
         if valid is None:
-            yield {"failed": f"nothing was validated in {len(course.epochs)} epochs (eval_step is {settings.eval_step})"}
+            yield {"failed": f"nothing was validated in {len(history.epochs)} epochs (eval_step is {settings.eval_step})"}
             return
         if not math.isfinite(valid[metric]):
             yield {"failed": f"{settings.valid_metric} is {valid[metric]} on the validation part"}
@@ -126,9 +129,9 @@ class TrialRunner:
             "done": {
                 "score": valid[metric],
                 "valid": valid,
-                "best_epoch": course.best_epoch,
-                "curve": [(epoch["epoch"], epoch["valid"][metric]) for epoch in course.epochs if epoch["valid"]],
-                "training_time": sum(epoch["seconds"] for epoch in course.epochs),
+                "best_epoch": history.best_epoch,
+                "curve": [(epoch["epoch"], epoch["valid"][metric]) for epoch in history.epochs if epoch["valid"]],
+                "training_time": sum(epoch["seconds"] for epoch in history.epochs),
                 "recommendation_time": seconds_per_1000(settings, prepared, prepared.valid, model, device)[0] if task.timed else None,
             }
         }
