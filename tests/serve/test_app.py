@@ -184,7 +184,7 @@ def test_what_can_not_be_answered_is_told_in_one_line(client: TestClient, path: 
         ("/recommend", '{"user": "\\ud800"}', "user: "),
         ("/recommend", '{"user": "a\\u0000"}', "user: "),
         ("/recommend", '{"colour": "red"}', "colour: there is no such field; leave it out"),
-        ("/recommend", "{", "expected JSON, found an error"),
+        ("/recommend", "{", "expected JSON, found text that is malformed or ends too early"),
         ("/recommend", '{"user": "u7", "k": "many"}', "k: expected a whole number, found 'many'"),
         ("/events", '{"user": "u7", "item": "i3", "timestamp": NaN}', "timestamp: expected a finite number"),
         ("/explain", '{"user": "u7"}', "item: expected a value, found none"),
@@ -196,7 +196,11 @@ def test_bad_questions_are_told_where_they_are_bad(client: TestClient, path: str
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [("{", "body, letter 1: expected JSON, found an error"), ("[1", "body, letter 2: expected JSON, found an error")]
+    ("content", "says"),
+    [
+        ("{", "body, letter 1: expected JSON, found text that is malformed or ends too early"),
+        ("[1", "body, letter 2: expected JSON, found text that is malformed or ends too early"),
+    ],
 )
 def test_what_is_no_json_is_told_where_it_ends(client: TestClient, content: str, says: str) -> None:
     assert says in problem(client.post("/recommend", content=content, headers={"content-type": "application/json"}), 422, "input")

@@ -36,7 +36,7 @@ def _expected(finding: Mapping[str, Any]) -> str:
         case "missing":
             return "expected a value, found none"
         case "json_invalid":
-            return f"expected JSON, found an error: {context.get('error', 'it ends too early')}"
+            return "expected JSON, found text that is malformed or ends too early"
         case "bool_parsing" | "bool_type":
             return "expected true or false"
         case "int_type" | "int_parsing" | "int_parsing_size" | "int_from_float":

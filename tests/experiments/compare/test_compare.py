@@ -31,8 +31,8 @@ pytestmark = pytest.mark.slow
 CHILD = processes._START.replace("from MODULE", f"{LIGHT}from MODULE")
 SLOW = CHILD.replace(
     LIGHT,
-    f"{LIGHT}import time; import gaterec.training.trainer as train; plain = train.Trainer._epoch; "
-    "train.Trainer._epoch = lambda *arguments: (time.sleep(0.1), plain(*arguments))[1]; ",
+    f"{LIGHT}import time; import gaterec.training.trainer as train; plain = train.Trainer._train; "
+    "train.Trainer._train = lambda *arguments: (time.sleep(0.1), plain(*arguments))[1]; ",
 )
 """A run that is still busy when the comparison hears of its third epoch."""
 KILLED = f"""{LIGHT}

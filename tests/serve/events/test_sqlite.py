@@ -313,12 +313,22 @@ def test_a_store_that_can_not_be_written_is_not_ready_until_it_can(server: Serve
     assert server.add("after") == 201
 
 
-def test_a_store_with_a_fault_refuses_events_even_where_a_write_would_succeed(stores: Callable[[], EventStore]) -> None:
+def test_a_damaged_file_takes_in_no_event(stores: Callable[[], EventStore], monkeypatch: pytest.MonkeyPatch) -> None:
     store = stores()
     assert store.submit([Event("ann", "a", 1.0)]).result() == [True]
-    store._unread = "events: events.db: database disk image is malformed"
-    with pytest.raises(EventsError, match="malformed"):
-        store.submit([Event("ann", "b", 2.0)])
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+    def examine(connection: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._database, "examine", examine)
+        assert not store.alive()
+        with pytest.raises(EventsError, match="malformed"):
+            store.submit([Event("ann", "b", 2.0)])
+    assert store.alive()
+    assert store.submit([Event("ann", "c", 3.0)]).result() == [True]
     store.close()
 
 

@@ -128,6 +128,7 @@ class EventStore:
         self._lost_since = 0.0
         self._unwritten: str | None = None  # why the last write failed
         self._unread: str | None = None  # why the last look failed
+        self._damaged = False  # whether it failed because the file is damaged
         self._looked, self._looking = time.monotonic(), threading.Lock()
         self._counted, self._count_again = 0, 0.0
         self._writer = threading.Thread(target=self._write, name="gaterec events", daemon=True)
@@ -206,8 +207,8 @@ class EventStore:
         with self._changed:
             if self._closed:
                 raise EventsError(f"events: {self.shown}: is closed")
-            if work.events and (broken := self._lost or self._unread or self._unwritten):
-                raise EventsError(str(broken))  # what is written into a damaged file may not be readable afterwards
+            if work.events and self._damaged and self._unread:
+                raise EventsError(self._unread)  # what is written into a damaged file may not be readable afterwards
             if self._waiting and self._waiting + len(work.events) > self._limit:
                 raise StoreBusy(f"events: {self._waiting} wait to be written; try again shortly")
             self._work.append(work)
@@ -347,9 +348,9 @@ class EventStore:
                     self._with_connection(self._database.probe)
                     self._unwritten = None
             except EventsError as error:
-                self._unread = str(error)
+                self._unread, self._damaged = str(error), isinstance(error, DamagedError)
             else:
-                self._unread = None
+                self._unread, self._damaged = None, False
             self._looked = time.monotonic()
 
     def _find(self) -> None:
