@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/gaterec run --MAX_ITEM_LIST_LENGTH=10 --learning_rate=0.005 --dropout=0.3 --repeatable=False
 	$(BIN)/gaterec recommend saved --users=u0001,u0002,u0003 -k 3 --why
 	@echo
-	@echo 'The page, to choose people and click items:   $(BIN)/gaterec serve saved'
+	@echo 'The page, to choose users and click items:    $(BIN)/gaterec serve saved'
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist worksteal
