@@ -38,7 +38,7 @@ def test_reasons_are_told_item_by_item(saved: Path) -> None:
     assert "nothing is known of nobody: these are popular items" in outcome.err
     (pop,) = saved.glob("Pop-*")
     assert gaterec("recommend", pop, "--users=u1", "-k", 2, "--why").out.count(": because many choose it (100%)") == 2
-    assert "Somebody with this history" in gaterec("recommend", saved, "--history=i1,i2", "-k", 2, "--why").out
+    assert "User with this history" in gaterec("recommend", saved, "--history=i1,i2", "-k", 2, "--why").out
 
 
 def test_everybody_goes_to_a_folder_that_is_written_whole(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

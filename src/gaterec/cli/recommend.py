@@ -92,7 +92,7 @@ def _tell_reasons(display: Terminal, recommender: Recommender, frame: pl.DataFra
     for row in frame.iter_rows(named=True):
         if row["rank"] == 1:
             (user,) = recommender.request_users([row["user"]], [history])
-            display.answer(f"\n{row['user'] or 'Somebody with this history'}")
+            display.answer(f"\n{row['user'] or 'User with this history'}")
         reason = explanation(recommender, row["user"], row["item"], history) if len(user.items) else "because many choose it"
         name = f"{row['title']} ({row['item']})" if row.get("title") else row["item"]
         display.answer(f"{row['rank']:3}. {name}, {row['score']:.4f}: {reason}")

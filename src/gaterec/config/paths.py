@@ -102,7 +102,7 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
 
     Raises:
         OSError: as check_regular.
-        UnicodeDecodeError: it is no text in this encoding.
+        UnicodeDecodeError: the bytes are not text in this encoding.
     """
     return read_bytes(path).decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
 

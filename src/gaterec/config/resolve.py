@@ -210,7 +210,7 @@ def twice(name: str, first: object, second: object) -> SettingsError:
 def read_small_text(path: Path, what: str) -> str:
     """The text of a file that a person wrote, UTF-8 with or without a byte order mark.
 
-    Raises SettingsError when it can't be read, is larger than MAX_CONFIG_BYTES or is no text.
+    Raises SettingsError when it can't be read, is larger than MAX_CONFIG_BYTES or is not text.
     """
     try:
         size = check_regular(path).st_size

@@ -1,4 +1,4 @@
-"""The way through the house: settings -> log -> histories -> split -> training -> figures -> run folder."""
+"""One run, from end to end: settings -> log -> histories -> split -> training -> metrics -> run folder."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +35,7 @@ from gaterec.training.trainer import Metrics, TrainingHistory, without_effect
 
 
 class Result(TypedDict):
-    """What a run found: RecBole's four keys, and more. Figures are in full precision, metrics named as in "recall@10"."""
+    """The results of a run: RecBole's four keys, and more. Metrics are in full precision and named as in "recall@10"."""
 
     best_valid_score: float | None
     valid_score_bigger: bool
@@ -59,7 +59,7 @@ def run(
     resume: bool = False,
     on_epoch: Callable[[Mapping[str, Any]], object] = lambda entry: None,
 ) -> Result:
-    """Train a model on a log, judge it, and leave a run folder behind.
+    """Train a model on a log, evaluate it, and write a run folder.
 
     Args:
         model: its name; `gaterec models` lists them. HGN by default.
@@ -67,11 +67,11 @@ def run(
         config_file_list: YAML files of settings; a later one wins over an earlier one.
         config_dict: settings; wins over the files.
         flags: settings from the command line; win over all.
-        resume: go on where a killed run of the same settings stopped, to the same bits; a finished one is not trained again.
+        resume: continue a killed run of the same settings, with the same bits; a finished run is not trained again.
         on_epoch: told of every epoch (see gaterec.training.trainer.TrainingHistory.epochs), when a state of it may be saved.
 
     Returns:
-        The figures and the run's folder, checkpoint_dir/MODEL-DATASET-digest.
+        The results and the run's folder, checkpoint_dir/MODEL-DATASET-digest.
 
     Raises:
         GaterecError: bad settings, bad data, or a folder that can't be written, in one line each.
@@ -128,11 +128,11 @@ def evaluate_run(
     dataset: Any = None,
     config_file_list: Iterable[str | Path] | None = None,
 ) -> Result:
-    """Judge a trained run again, also by other metrics or another ranking.
+    """Evaluate a trained run again, also with other metrics or another ranking.
 
     Args:
         folder: a run folder.
-        flags: settings of JUDGING to change: topk, metrics, repeatable, eval_args.mode, eval_args.target, data_path, ...
+        flags: settings of the evaluation to change (JUDGING): topk, metrics, repeatable, eval_args.mode, eval_args.target, data_path, ...
         dataset: the log, where it is not where it was: a path, a name, or the frame that the run was trained on.
         config_file_list: YAML files of the same settings; flags win over them.
 
@@ -142,11 +142,8 @@ def evaluate_run(
     """
     loaded = load_run(folder)
     frame = None if dataset is None or isinstance(dataset, str | Path) else dataset
-    left_out = {
-        "state",
-        "show_progress",
-        "valid_metric_bigger",
-    }  # how this evaluation talks, and the direction of a metric that may be another
+    # This evaluation may print more or less than the training did, and may follow a metric of the other direction.
+    left_out = {"state", "show_progress", "valid_metric_bigger"}
     trained = {name: value for name, value in loaded.info["settings"].items() if name not in left_out}
     sources: list[Source] = [(str(Path(folder) / "run.json"), trained)]
     sources += [(str(file), read_settings_file(file)) for file in config_file_list or ()]
@@ -395,11 +392,8 @@ def _write_folder(
 def _report(settings: Settings, prepared: Prepared, result: EvaluationResult, info: dict[str, Any]) -> Report:
     cutoff = min(settings.topk, key=lambda k: abs(k - 10))
     command = f"gaterec run --model={settings.model} --dataset={_quoted(settings.dataset)}"
-    changed = {
-        name: value
-        for name, value in settings.as_dict().items()
-        if name not in {"model", "dataset"} and value != resolve(lambda kind: model_class(kind).Settings, settings.model).as_dict()[name]
-    }
+    defaults = resolve(lambda kind: model_class(kind).Settings, settings.model).as_dict()
+    changed = {name: value for name, value in settings.as_dict().items() if name not in {"model", "dataset"} and value != defaults[name]}
     return Report(
         title=info["title"],
         headline=[] if info["test"] is None else [(settings.model, info["test"]), *info["baselines"].items()],

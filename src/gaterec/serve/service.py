@@ -175,8 +175,10 @@ class Service:
         forgotten: set[str] = set()
         unread: dict[str | None, GaterecError] = {}
         for user in users:
-            of_user = self._read([user])
-            newer, forgotten, unread = newer | of_user[0], forgotten | of_user[1], unread | of_user[2]
+            events, marked, errors = self._read([user])
+            newer.update(events)
+            forgotten.update(marked)
+            unread.update(errors)
         return newer, forgotten, unread
 
     def _known(self, recommender: Recommender, items: list[str]) -> list[str]:

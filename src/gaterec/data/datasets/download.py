@@ -199,7 +199,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_own(found: os.stat_result) -> bool:
-    """Whether it is a regular file under one name: never a link, behind which a file of somebody else could lie."""
+    """Whether it is a regular file with a single name. A link could lead to a file that is not ours."""
     return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
 
 

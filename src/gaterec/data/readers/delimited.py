@@ -214,7 +214,7 @@ def open_delimited(path: Path, separators: str, quotes: bool, headed: bool = Tru
     Args:
         path: the file.
         separators: one character, or several of which the first that the first line holds is taken.
-        quotes: whether fields may stand in quotes. Between tabs they do only where every field of the first line that is no number
+        quotes: whether fields may stand in quotes. Between tabs they do only where every field of the first line that is not a number
             does, for TSV has no quotes; elsewhere quotes are double ones, or single ones where those fields stand in single ones.
         headed: whether the first line names the columns.
 
