@@ -16,7 +16,7 @@ HEAD = 64 * 1024
 HEAD_SECONDS = 10.0
 """Maximum time for a head to arrive, for a new connection to be silent, and for the rest of a refused body to arrive."""
 CHUNKS = 1000
-"""Maximum number of chunks of a body. Each chunk costs the event loop about 10 microseconds, however small it is."""
+"""Maximum number of chunks of a body. Each chunk costs the event loop time, however small it is."""
 
 
 class _Parser(h11.Connection):
